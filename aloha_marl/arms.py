@@ -1,0 +1,38 @@
+"""Names and figures of the two arms: the vocabulary every other module uses."""
+
+from __future__ import annotations
+
+SIDES = ("left", "right")
+"""The arms, in the order of every array: actions, ctrl, qpos, observations."""
+
+AGENTS = ("left_arm", "right_arm")
+"""Default agent names, one per side."""
+
+GROUP_MAP = {"arms": list(AGENTS)}
+"""Both agents in one group, for TorchRL and BenchMARL, which else make two of them."""
+
+JOINTS = (
+    "waist",
+    "shoulder",
+    "elbow",
+    "forearm_roll",
+    "wrist_angle",
+    "wrist_rotate",
+)
+FINGERS = ("left_finger", "right_finger")
+
+ACTION_SIZE = len(JOINTS) + 1
+"""An arm's action: six joints, then the gripper."""
+
+GRIPPER_CLOSED = 0.01844
+GRIPPER_OPEN = 0.058
+"""Finger positions [m] that ALOHA calls gripper 0 and 1. The fingers meet at 0.0224 m (gripper
+0.100) and the actuators' range ends at 0.021 and 0.057 m, so measurements stay in 0.10 .. 0.975."""
+
+GRIPPER_SPAN = GRIPPER_OPEN - GRIPPER_CLOSED
+
+PADS_MEET = 0.0224
+"""Finger position [m] at which the pads touch: the gap between them is 2 (q - 0.0224)."""
+
+CONTROL_TIMESTEP = 0.02
+"""Seconds between two actions: 50 Hz, ten physics steps of 2 ms."""

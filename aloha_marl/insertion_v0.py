@@ -1,0 +1,7 @@
+"""PettingZoo module of the task ``insertion``: ``parallel_env``, ``env`` and ``raw_env``."""
+
+from aloha_marl.pettingzoo_module import constructors
+
+parallel_env, env, raw_env = constructors("insertion")
+
+__all__ = ["env", "parallel_env", "raw_env"]

@@ -1,0 +1,189 @@
+"""What an arm may know: the observed quantities, their order, units and bounds.
+
+One table, :func:`quantities`, names everything. Each scope is a prefix of it; ``full`` is an arm's own
+quantities followed by its partner's. The same table gives the columns, the spaces, the documented
+tables and the names by which policies read an observation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from gymnasium import spaces
+
+from aloha_marl.arms import FINGERS, JOINTS
+from aloha_marl.readings import Readings
+
+SCOPES = ("partner", "local", "proprioception", "full")
+"""What one arm may know; the first is the default."""
+
+_XYZ = ("x", "y", "z")
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantity:
+    """A named group of observed numbers.
+
+    Attributes:
+        name: by which policies read it, such as ``tcp_pos``.
+        parts: a name per number.
+        unit: of each number.
+        low, high: bounds; measured values are clipped to them.
+        frame: the frame they are expressed in, if any.
+        scope: the narrowest scope that holds it.
+    """
+
+    name: str
+    parts: tuple[str, ...]
+    unit: str
+    low: float
+    high: float
+    frame: str
+    scope: str
+
+
+def quantities(objects: Sequence[str]) -> list[Quantity]:
+    """An arm's own quantities, in the order they are observed; the narrowest scope first."""
+    own, tool = "own base", "own tool"
+    scope = "proprioception"
+    table = [
+        Quantity("joint_pos", JOINTS, "rad", -4, 4, "", scope),
+        Quantity("gripper", ("opening",), "0 closed .. 1 open", -1, 2, "", scope),
+        Quantity("joint_vel", JOINTS, "rad/s", -50, 50, "", scope),
+        Quantity("gripper_vel", ("opening",), "1/s", -50, 50, "", scope),
+        Quantity("command_gap", JOINTS, "rad", -8, 8, "", scope),
+        *_pose("tcp", own, scope),
+    ]
+    scope = "local"
+    for name in objects:
+        table += [
+            *_pose(name, own, scope),
+            Quantity(f"{name}_linvel", _XYZ, "m/s", -10, 10, own, scope),
+            Quantity(f"{name}_angvel", _XYZ, "rad/s", -50, 50, own, scope),
+            Quantity(f"{name}_in_tool", _XYZ, "m", -3, 3, tool, scope),
+        ]
+    table += [Quantity(f"{name}_touch", FINGERS, "0 or 1", 0, 1, "", scope) for name in objects]
+    scope = "partner"
+    return [
+        *table,
+        *_pose("partner_tcp", own, scope),
+        Quantity("partner_gripper", ("opening",), "0 closed .. 1 open", -1, 2, "", scope),
+    ]
+
+
+def _pose(name: str, frame: str, scope: str) -> list[Quantity]:
+    """A position and two axes: rotations without the double cover of quaternions."""
+    return [
+        Quantity(f"{name}_pos", _XYZ, "m", -3, 3, frame, scope),
+        Quantity(f"{name}_x_axis", _XYZ, "", -1, 1, frame, scope),
+        Quantity(f"{name}_z_axis", _XYZ, "", -1, 1, frame, scope),
+    ]
+
+
+class Layout:
+    """Where each quantity stands in an observation of one scope.
+
+    ``layout["tcp_pos"]`` is the slice of that quantity; iterating gives the quantities in order.
+    """
+
+    def __init__(self, objects: Sequence[str], scope: str):
+        own = quantities(objects)
+        known = {"proprioception": 1, "local": 2, "partner": 3, "full": 3}[scope]
+        order = ("proprioception", "local", "partner")
+        table = [q for q in own if order.index(q.scope) < known]
+        if scope == "full":
+            table += [dataclasses.replace(q, name=f"partner/{q.name}") for q in own]
+        self.scope = scope
+        self.quantities = tuple(table)
+        self._slices: dict[str, slice] = {}
+        end = 0
+        for quantity in table:
+            start, end = end, end + len(quantity.parts)
+            self._slices[quantity.name] = slice(start, end)
+        self.size = end
+
+    def __iter__(self) -> Iterator[Quantity]:
+        return iter(self.quantities)
+
+    def __getitem__(self, name: str) -> slice:
+        try:
+            return self._slices[name]
+        except KeyError:
+            raise KeyError(
+                f"scope {self.scope!r} has no {name!r}; it has {', '.join(self._slices)}"
+            ) from None
+
+    def space(self) -> spaces.Box:
+        """The Box of one arm's observation."""
+        sizes = [len(q.parts) for q in self.quantities]
+        low = np.repeat([q.low for q in self.quantities], sizes).astype(np.float32)
+        high = np.repeat([q.high for q in self.quantities], sizes).astype(np.float32)
+        return spaces.Box(low, high, dtype=np.float32)
+
+    def rows(self) -> list[tuple[int, str, str, str, str, str]]:
+        """The table of the observation: index, name, unit, low, high, frame."""
+        rows = []
+        for quantity in self.quantities:
+            start = self._slices[quantity.name].start
+            for i, part in enumerate(quantity.parts):
+                rows.append(
+                    (
+                        start + i,
+                        f"{quantity.name}.{part}",
+                        quantity.unit,
+                        f"{quantity.low:g}",
+                        f"{quantity.high:g}",
+                        quantity.frame,
+                    )
+                )
+        return rows
+
+
+class Observer:
+    """Turns readings into observations of one scope and into the central state."""
+
+    def __init__(self, readings: Readings, scope: str):
+        self.layout = Layout(readings.names, scope)
+        self.state_layout = Layout(readings.names, "full")
+        own = Layout(readings.names, "partner")
+        self._readings = readings
+        self._low, self._high = own.space().low.astype(float), own.space().high.astype(float)
+        self._buffer = np.empty((len(readings.gripper), 2, own.size))
+        self.update()
+
+    def update(self) -> None:
+        """Takes in the current readings: every own quantity, in the order of `quantities`."""
+        readings = self._readings
+        view = np.concatenate(
+            (
+                readings.joint_pos,
+                readings.gripper,
+                readings.joint_vel,
+                readings.gripper_vel,
+                readings.command_gap,
+                readings.tcp,
+                readings.objects,
+                readings.finger_touch.reshape(len(readings.gripper), 2, -1),
+                readings.partner_tcp,
+                readings.gripper[:, ::-1],
+            ),
+            axis=2,
+            out=self._buffer,
+        )
+        np.minimum(np.maximum(view, self._low, out=view), self._high, out=view)
+        self._view = view.astype(np.float32)
+
+    def observations(self) -> np.ndarray:
+        """(n, 2, D) float32, one observation per arm, never written again."""
+        if self.layout.scope == "full":
+            return self._full()
+        return self._view[:, :, : self.layout.size]
+
+    def state(self) -> np.ndarray:
+        """(n, S) float32: both arms' own quantities, the left arm's first."""
+        return self._full()[:, 0]
+
+    def _full(self) -> np.ndarray:
+        return np.concatenate((self._view, self._view[:, ::-1]), axis=2)

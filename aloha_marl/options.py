@@ -1,0 +1,126 @@
+"""The keywords every front door takes, checked in one place."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import numbers
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from aloha_marl.arms import AGENTS
+from aloha_marl.control import CONTROLS
+from aloha_marl.observations import SCOPES
+from aloha_marl.rewards import REWARDS
+from aloha_marl.tasks import TASKS, Task
+
+OBS_TYPES = ("state", "pixels", "pixels_agent_pos")
+STARTS = ("random", "gym_aloha")
+RENDER_MODES = ("rgb_array",)
+RENDER_QUALITIES = ("fast", "high")
+
+
+def choose(option: str, value: Any, valid: Collection[Any]) -> Any:
+    """Returns ``value`` if it is one of ``valid``.
+
+    Raises:
+        ValueError: it is not; the message lists the valid values.
+    """
+    if isinstance(value, str | None) and value in valid:
+        return value
+    raise ValueError(f"{option}={value!r} is unknown; valid: {', '.join(map(repr, valid))}")
+
+
+def make_task(task: str | Task) -> Task:
+    """The task of that name, or the given task itself.
+
+    Raises:
+        ValueError: there is no task of that name.
+    """
+    return task if isinstance(task, Task) else TASKS[choose("task", task, TASKS)]()
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Keywords of :func:`aloha_marl.parallel_env` and of every other front door.
+
+    Attributes:
+        obs_type: "state", "pixels" (own wrist camera and ``top``) or "pixels_agent_pos" (both).
+        scope: what one arm may know: "partner", "local", "proprioception" or "full".
+        control: what the actions mean: "joint_position", "joint_position_normalized", "joint_delta".
+        reward: "staged" (the stage at every step) or "sparse" (1 on success).
+        rules: how stages are judged, "strict" or "gym_aloha".
+        start: "random" (any yaw, joints +-0.1 rad) or "gym_aloha" (fixed arms, no yaw).
+        max_cycles: control steps (50 Hz) until an episode is truncated.
+        max_joint_speed: limit of the speed of the commanded joint targets [rad/s], or None. Without
+            it full-range actions make the simulation diverge in about 0.5 % of the steps.
+        agent_names: names of the left and the right arm.
+        cameras: cameras in pixel observations; "wrist" means each arm's own.
+        observation_width, observation_height: size of observed pictures [pixels].
+        visualization_width, visualization_height: size of ``render()`` [pixels].
+        render_mode: "rgb_array" or None.
+        render_quality: "fast" or "high" for observed pictures; ``render()`` is always "high".
+    """
+
+    obs_type: str = "state"
+    scope: str = "partner"
+    control: str = "joint_position"
+    reward: str = "staged"
+    rules: str = "strict"
+    start: str = "random"
+    max_cycles: int = 300
+    max_joint_speed: float | None = 3.14
+    agent_names: tuple[str, str] = AGENTS
+    cameras: tuple[str, ...] = ("wrist", "top")
+    observation_width: int = 640
+    observation_height: int = 480
+    visualization_width: int = 640
+    visualization_height: int = 480
+    render_mode: str | None = None
+    render_quality: str = "fast"
+
+    @classmethod
+    def of(cls, keywords: Mapping[str, Any], task: Task) -> Options:
+        """Options from keywords, checked for this task.
+
+        Raises:
+            ValueError: an unknown keyword or value; the message lists the valid ones.
+        """
+        valid = [field.name for field in dataclasses.fields(cls)]
+        for name in keywords:
+            if name not in valid:
+                close = difflib.get_close_matches(name, valid, n=1)
+                hint = f"did you mean {close[0]!r}? " if close else ""
+                raise ValueError(f"unknown option {name!r}; {hint}valid: {', '.join(valid)}")
+        options = cls(**keywords)
+        choose("rules", options.rules, task.rules)
+        return options
+
+    def __post_init__(self) -> None:
+        choose("obs_type", self.obs_type, OBS_TYPES)
+        choose("scope", self.scope, SCOPES)
+        choose("control", self.control, CONTROLS)
+        choose("reward", self.reward, REWARDS)
+        choose("start", self.start, STARTS)
+        choose("render_mode", self.render_mode, (*RENDER_MODES, None))
+        choose("render_quality", self.render_quality, RENDER_QUALITIES)
+        for name in (
+            "max_cycles",
+            "observation_width",
+            "observation_height",
+            "visualization_width",
+            "visualization_height",
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
+        speed = self.max_joint_speed
+        if speed is not None and not (isinstance(speed, numbers.Real) and speed > 0):
+            raise ValueError(f"max_joint_speed={speed!r} must be a positive number [rad/s] or None")
+        names = self.agent_names
+        if isinstance(names, str) or len(names) != 2 or len(set(names)) != 2:
+            raise ValueError(f"agent_names={names!r} must be two different names, left arm first")
+        if isinstance(self.cameras, str) or not self.cameras:
+            raise ValueError(f"cameras={self.cameras!r} must be a non-empty sequence of names")
+        object.__setattr__(self, "agent_names", tuple(names))
+        object.__setattr__(self, "cameras", tuple(self.cameras))

@@ -1,0 +1,348 @@
+"""The PettingZoo environment: one arm, one agent."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import mujoco
+import numpy as np
+import pettingzoo
+from gymnasium import spaces
+from gymnasium.utils import EzPickle, seeding
+
+from aloha_marl.arms import ACTION_SIZE, CONTROL_TIMESTEP, SIDES
+from aloha_marl.core import Core, State
+from aloha_marl.observations import Layout
+from aloha_marl.options import Options, make_task
+from aloha_marl.rendering import Renderer, check_cameras, own_camera
+from aloha_marl.tasks import Task
+
+AgentID = str
+
+
+class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, np.ndarray], EzPickle):
+    """ALOHA's two arms over a table, each an agent with seven numbers to act with.
+
+    ## Actions
+    Both agents: ``Box(7,) float32``; its meaning is the option ``control``. Values outside the bounds
+    are clipped. Targets are commanded at 50 Hz and move at most at ``max_joint_speed``.
+
+    | index | name | ``joint_position`` [rad] | ``joint_position_normalized`` | ``joint_delta`` |
+    |---|---|---|---|---|
+    | 0 | waist | -3.14158 .. 3.14158 | -1 .. 1 | -1 .. 1 x 0.05 rad |
+    | 1 | shoulder | -1.85005 .. 1.25664 | -1 .. 1 | -1 .. 1 x 0.05 rad |
+    | 2 | elbow | -1.76278 .. 1.6057 | -1 .. 1 | -1 .. 1 x 0.05 rad |
+    | 3 | forearm_roll | -3.14158 .. 3.14158 | -1 .. 1 | -1 .. 1 x 0.05 rad |
+    | 4 | wrist_angle | -1.8675 .. 2.23402 | -1 .. 1 | -1 .. 1 x 0.05 rad |
+    | 5 | wrist_rotate | -3.14158 .. 3.14158 | -1 .. 1 | -1 .. 1 x 0.05 rad |
+    | 6 | gripper | 0 closed .. 1 open | -1 closed .. 1 open | -1 .. 1 x 0.2 |
+
+    ## Observations
+    ``Box(D,) float32`` with finite bounds, the same for both agents, every quantity in the arm's own
+    base frame. D depends on the option ``scope`` and on the number k of objects (1 in transfer_cube,
+    2 in insertion). ``aloha-marl show TASK`` prints every index.
+
+    | scope | holds | size |
+    |---|---|---|
+    | ``proprioception`` | joint positions, gripper, their velocities, command gap, tool pose | 29 |
+    | ``local`` | + each object's pose, velocity, position in the tool frame, finger contacts | 29 + 20 k |
+    | ``partner`` | + the partner's tool pose and gripper | 39 + 20 k |
+    | ``full`` | + everything the partner observes | 78 + 40 k |
+
+    With ``obs_type="pixels"`` an observation is ``{camera: (height, width, 3) uint8}``; with
+    ``"pixels_agent_pos"`` it is ``{"pixels": {camera: ...}, "agent_pos": the Box above}``.
+
+    ## Rewards, starting state, episode end
+    Both agents get the team's reward: the stage 0..4 (``staged``) or 1 on success (``sparse``). Objects
+    start anywhere in the task's ranges at any yaw, the arms within 0.1 rad of ``home``. Stage 4 is
+    success and terminates; ``max_cycles`` or a diverged simulation truncate. Both agents end together.
+
+    ## Infos
+    Numbers only, the same keys at reset and step: ``is_success``, ``stage``, ``diverged``.
+
+    ## Version history
+    * v0: first version.
+
+    Args:
+        task: "transfer_cube", "insertion" or a :class:`~aloha_marl.tasks.Task`.
+        **options: see :class:`~aloha_marl.options.Options`.
+
+    Raises:
+        ValueError: an unknown task, option or value; the message lists the valid ones.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {
+        "render_modes": ["rgb_array"],
+        "render_fps": round(1 / CONTROL_TIMESTEP),
+        "is_parallelizable": True,
+    }
+
+    def __init__(self, task: str | Task = "transfer_cube", **options: Any):
+        EzPickle.__init__(self, task, **options)
+        self.task = make_task(task)
+        self.options = Options.of(options, self.task)
+        self.core = Core(self.task, self.options)
+        check_cameras(self.options.cameras, self.core.model, own=True)
+        self.metadata = {**self.metadata, "name": f"{self.task.name}_v0"}
+        self.render_mode = self.options.render_mode
+        self.max_cycles = self.options.max_cycles
+
+        names = self.options.agent_names
+        self.possible_agents: list[AgentID] = list(names)
+        self.agents: list[AgentID] = []
+        self.GROUP_MAP = {"arms": list(names)}
+        self._sides = dict(zip(names, SIDES, strict=True))
+        self._names = frozenset(names)
+
+        control = self.core.control
+        self.action_spaces = {
+            agent: spaces.Box(
+                control.low.astype(np.float32), control.high.astype(np.float32), dtype=np.float32
+            )
+            for agent in names
+        }
+        self.observation_spaces = {agent: self._observation_space() for agent in names}
+        self.state_space = self.core.observer.state_layout.space()
+        self.np_random, _ = seeding.np_random()
+        self._renderers: dict[str, Renderer] = {}
+
+    def observation_space(self, agent: AgentID) -> spaces.Space[Any]:
+        """The space of that agent's observations, always the same object."""
+        return self.observation_spaces[agent]
+
+    def action_space(self, agent: AgentID) -> spaces.Box:
+        """The space of that agent's actions, always the same object."""
+        return self.action_spaces[agent]
+
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[AgentID, Any], dict[AgentID, dict[str, Any]]]:
+        """Starts an episode.
+
+        Args:
+            seed: reseeds the environment's generator; without it the stream goes on.
+            options: unused; part of PettingZoo's interface.
+        """
+        if seed is not None:
+            self.np_random, _ = seeding.np_random(seed)
+        self.core.reset(self.np_random, seed)
+        self.agents = list(self.possible_agents)
+        return self._observations(), self._infos()
+
+    def step(
+        self, actions: Mapping[AgentID, np.ndarray]
+    ) -> tuple[
+        dict[AgentID, Any],
+        dict[AgentID, float],
+        dict[AgentID, bool],
+        dict[AgentID, bool],
+        dict[AgentID, dict[str, Any]],
+    ]:
+        """Advances both arms by 0.02 s.
+
+        Args:
+            actions: agent -> (7,) array.
+
+        Raises:
+            ValueError: an agent is missing or unknown, or an action is not seven finite numbers.
+                Nothing has moved.
+            RuntimeError: the episode has not begun or is over.
+        """
+        core = self.core
+        core.step(self._checked(actions))
+        agents = self.possible_agents
+        reward = float(core.reward[0])
+        terminated, truncated = bool(core.terminated[0]), bool(core.truncated[0])
+        observations, infos = self._observations(), self._infos()
+        if terminated or truncated:
+            self.agents = []
+        return (
+            observations,
+            dict.fromkeys(agents, reward),
+            dict.fromkeys(agents, terminated),
+            dict.fromkeys(agents, truncated),
+            infos,
+        )
+
+    def state(self) -> np.ndarray:
+        """(S,) float32: both arms' own quantities, the left arm's first, for a central critic."""
+        return self.core.observer.state()[0]
+
+    def get_state(self) -> State:
+        """The whole state of the episode, a copy; not the generator that draws the next start."""
+        return self.core.get_state()
+
+    def set_state(self, state: State) -> None:
+        """Goes back to a state of an environment made with the same options, bit for bit."""
+        self.core.set_state(state)
+        over = self.core.terminated[0] or self.core.truncated[0]
+        self.agents = [] if over else list(self.possible_agents)
+
+    @property
+    def unwrapped(self) -> AlohaParallelEnv:
+        return self
+
+    @property
+    def layout(self) -> Layout:
+        """Where each quantity stands in a state observation."""
+        return self.core.observer.layout
+
+    @property
+    def model(self) -> mujoco.MjModel:
+        """The live model."""
+        return self.core.model
+
+    @property
+    def data(self) -> mujoco.MjData:
+        """The live data."""
+        return self.core.simulation.data
+
+    @functools.cached_property
+    def physics(self) -> Any:
+        """A ``dm_control.mujoco.Physics`` on the same model and data, for named access."""
+        from dm_control import mujoco as dm_mujoco
+
+        return dm_mujoco.Physics(self.data)
+
+    # ------------------------------------------------------------------ MaMuJoCo's four maps
+
+    def map_local_actions_to_global_action(
+        self, actions: Mapping[AgentID, np.ndarray]
+    ) -> np.ndarray:
+        """Agent -> (7,) to (14,), the left arm first."""
+        return np.concatenate([actions[agent] for agent in self.possible_agents])
+
+    def map_global_action_to_local_actions(self, action: np.ndarray) -> dict[AgentID, np.ndarray]:
+        """(14,) to agent -> (7,)."""
+        halves = np.reshape(action, (len(SIDES), ACTION_SIZE))
+        return dict(zip(self.possible_agents, halves, strict=True))
+
+    def map_global_state_to_local_observations(
+        self, state: np.ndarray
+    ) -> dict[AgentID, np.ndarray]:
+        """(S,) to agent -> (D,), the state observations of this environment's scope."""
+        halves = np.reshape(state, (len(SIDES), -1))
+        size = self.layout.size
+        return {
+            agent: np.concatenate((halves[i], halves[1 - i]))[:size]
+            for i, agent in enumerate(self.possible_agents)
+        }
+
+    def map_local_observations_to_global_state(
+        self, observations: Mapping[AgentID, np.ndarray]
+    ) -> np.ndarray:
+        """Agent -> (D,) to (S,).
+
+        Raises:
+            ValueError: the scope leaves part of the state unobserved.
+        """
+        scope = self.options.scope
+        if scope not in ("partner", "full"):
+            raise ValueError(
+                f"scope={scope!r} does not cover the state; valid: 'partner', 'full'"
+            )
+        half = self.state_space.shape[0] // 2
+        return np.concatenate([observations[agent][:half] for agent in self.possible_agents])
+
+    # ------------------------------------------------------------------ pictures
+
+    def render(self) -> np.ndarray | None:
+        """(height, width, 3) uint8 picture of camera ``angle``; None if ``render_mode`` is None."""
+        if self.render_mode is None:
+            return None
+        return self.picture("angle")
+
+    def picture(self, camera: str, observed: bool = False) -> np.ndarray:
+        """Draws one camera.
+
+        Args:
+            camera: one of the model's cameras.
+            observed: in the size and quality of observations, instead of those of ``render()``.
+        """
+        use = "observation" if observed else "visualization"
+        if use not in self._renderers:
+            options = self.options
+            self._renderers[use] = Renderer(
+                self.model,
+                getattr(options, f"{use}_width"),
+                getattr(options, f"{use}_height"),
+                options.render_quality if observed else "high",
+            )
+        return self._renderers[use].draw(self.data, camera)
+
+    def close(self) -> None:
+        """Frees the OpenGL contexts. The environment can still be stepped."""
+        for renderer in self._renderers.values():
+            renderer.close()
+        self._renderers.clear()
+
+    # ------------------------------------------------------------------ dicts in, dicts out
+
+    def _checked(self, actions: Mapping[AgentID, np.ndarray]) -> np.ndarray:
+        """(1, 2, 7) the actions, or an error before anything has moved."""
+        if not self.agents:
+            raise RuntimeError("no episode is running: call reset() first")
+        if actions.keys() != self._names:
+            unknown, missing = set(actions) - self._names, self._names - set(actions)
+            problem = " and ".join(
+                f"{what} {sorted(map(str, names))}"
+                for what, names in (("unknown agents", unknown), ("no action for", missing))
+                if names
+            )
+            raise ValueError(f"{problem}; agents: {', '.join(self.possible_agents)}")
+        checked = np.empty((1, len(SIDES), ACTION_SIZE))
+        for row, agent in zip(checked[0], self.possible_agents, strict=True):
+            action = np.asarray(actions[agent])
+            if action.shape != (ACTION_SIZE,) or action.dtype.kind not in "fiu":
+                raise ValueError(
+                    f"{agent}: action must be {ACTION_SIZE} numbers, got shape {action.shape} of "
+                    f"dtype {action.dtype}"
+                )
+            row[:] = action
+        if not np.isfinite(checked).all():
+            bad = {a: actions[a] for a in self.possible_agents if not np.isfinite(actions[a]).all()}
+            agent, action = next(iter(bad.items()))
+            raise ValueError(f"{agent}: action must be finite, got {action}")
+        return checked
+
+    def _observations(self) -> dict[AgentID, Any]:
+        agents = self.possible_agents
+        states = dict(zip(agents, self.core.observer.observations()[0], strict=True))
+        obs_type = self.options.obs_type
+        if obs_type == "state":
+            return states
+        drawn: dict[str, np.ndarray] = {}
+        observations: dict[AgentID, Any] = {}
+        for agent in agents:
+            pixels = {}
+            for name in self.options.cameras:
+                camera = own_camera(name, self._sides[agent])
+                if camera not in drawn:
+                    drawn[camera] = self.picture(camera, observed=True)
+                pixels[name] = drawn[camera].copy()
+            observations[agent] = (
+                pixels if obs_type == "pixels" else {"pixels": pixels, "agent_pos": states[agent]}
+            )
+        return observations
+
+    def _infos(self) -> dict[AgentID, dict[str, Any]]:
+        core = self.core
+        info = {
+            "is_success": bool(core.terminated[0]),
+            "stage": int(core.stage[0]),
+            "diverged": bool(core.diverged[0]),
+        }
+        return {agent: dict(info) for agent in self.possible_agents}
+
+    def _observation_space(self) -> spaces.Space[Any]:
+        state = self.layout.space()
+        options = self.options
+        if options.obs_type == "state":
+            return state
+        shape = (options.observation_height, options.observation_width, 3)
+        pixels = spaces.Dict({name: spaces.Box(0, 255, shape, np.uint8) for name in options.cameras})
+        if options.obs_type == "pixels":
+            return pixels
+        return spaces.Dict({"pixels": pixels, "agent_pos": state})

@@ -1,0 +1,144 @@
+"""What the sensors say, by name, as arrays with a leading ``num_envs``.
+
+Stages, rewards and observations are computed from these readings alone.
+"""
+
+from __future__ import annotations
+
+import math
+
+import mujoco
+import numpy as np
+
+from aloha_marl.arms import FINGERS, GRIPPER_CLOSED, GRIPPER_SPAN, JOINTS, PADS_MEET, SIDES
+from aloha_marl.scene import OBJECT_SENSORS, TCP_SENSORS, SceneSpec
+
+_TCP = 3 * len(TCP_SENSORS)
+_OBJECT = 3 * (len(OBJECT_SENSORS) + 1)  # the last: the object's position in the tool frame
+
+
+class Readings:
+    """Views of the sensors, refreshed by :meth:`update`.
+
+    With n simulations, two sides, k objects (sides and objects in their fixed order):
+
+    Attributes:
+        joint_pos, joint_vel: (n, 2, 6) [rad, rad/s].
+        command_gap: (n, 2, 6) commanded minus measured joint positions [rad].
+        gripper: (n, 2, 1) measured opening, mean of the two fingers (0 closed .. 1 open).
+        gripper_vel: (n, 2, 1) its rate [1/s].
+        tcp, partner_tcp: (n, 2, 9) position [m], x axis and z axis in the arm's base frame.
+        objects: (n, 2, 18 k) per object position [m], x axis, z axis, linear velocity [m/s] and
+            angular velocity [rad/s] in the arm's base frame, position in its tool frame [m].
+        finger_pos, finger_vel: (n, 2, 2) [m, m/s].
+        finger_touch: (n, 2, k, 2) bool, which finger touches which object.
+        half_extents: (k, 3) half sizes [m] of a box around each object.
+    """
+
+    def __init__(
+        self, model: mujoco.MjModel, scene: SceneSpec, sensordata: np.ndarray, ctrl: np.ndarray
+    ):
+        """Binds the readings to live arrays.
+
+        Args:
+            model: compiled from ``scene``.
+            scene: names what is sensed.
+            sensordata: (n, nsensordata), written in place by the simulation.
+            ctrl: (n, nu) commanded targets, written in place.
+        """
+        self.names = tuple(name for name, _ in scene.objects)
+        n, k = len(sensordata), len(self.names)
+        sizes = scene.contact_sizes()
+        shapes = {
+            "joint_pos": (n, 2, len(JOINTS)),
+            "finger_pos": (n, 2, len(FINGERS)),
+            "joint_vel": (n, 2, len(JOINTS)),
+            "finger_vel": (n, 2, len(FINGERS)),
+            "frames": (n, 2, _TCP + k * _OBJECT + _TCP),
+            "contacts": (n, sum(sizes)),
+        }
+        ends = np.cumsum([math.prod(shape[1:]) for shape in shapes.values()])
+        if ends[-1] != model.nsensordata:
+            raise ValueError(
+                f"{scene.xml.name} has sensors of its own, which is not supported: "
+                f"{model.nsensordata} sensor values instead of {ends[-1]}"
+            )
+        blocks = {
+            name: block.reshape(shape)  # of columns that follow one another: a view
+            for block, (name, shape) in zip(
+                np.split(sensordata, ends[:-1], axis=1), shapes.items(), strict=True
+            )
+        }
+        self.joint_pos = blocks["joint_pos"]
+        self.joint_vel = blocks["joint_vel"]
+        self.finger_pos = blocks["finger_pos"]
+        self.finger_vel = blocks["finger_vel"]
+        self._finger_pos = np.split(self.finger_pos, 2, axis=2)
+        self._finger_vel = np.split(self.finger_vel, 2, axis=2)
+        self.tcp, self.objects, self.partner_tcp = np.split(
+            blocks["frames"], (_TCP, _TCP + k * _OBJECT), axis=2
+        )
+        self._poses = self.objects.reshape(n, 2, k, _OBJECT)
+        self._contacts = blocks["contacts"]
+        self._targets = ctrl.reshape(n, 2, -1)[:, :, : len(JOINTS)]
+
+        self._contact_starts = np.cumsum([0, *sizes[:-1]])
+        self._finger_contacts = 2 * k * len(FINGERS)
+        self._other_contacts = {
+            frozenset(pair): self._finger_contacts + i for i, pair in enumerate(scene.other_pairs())
+        }
+        self.half_extents = np.stack([_half_extents(model, name) for name in self.names])
+        # An object is held between the pads, not balanced on closed finger tips: the pads are at
+        # least half of its narrowest side apart.
+        apart = PADS_MEET + self.half_extents.min(axis=1) / 2
+        self._least_opening = (apart - GRIPPER_CLOSED) / GRIPPER_SPAN
+        self.update()
+
+    def update(self) -> None:
+        """Computes what the sensors do not say themselves, from their current values."""
+        self.command_gap = self._targets - self.joint_pos
+        left, right = self._finger_pos
+        self.gripper = (left - right) * (0.5 / GRIPPER_SPAN) - GRIPPER_CLOSED / GRIPPER_SPAN
+        left, right = self._finger_vel
+        self.gripper_vel = (left - right) * (0.5 / GRIPPER_SPAN)
+        self._found = np.add.reduceat(self._contacts, self._contact_starts, axis=1) > 0
+        self.finger_touch = self._found[:, : self._finger_contacts].reshape(
+            len(self._found), 2, -1, len(FINGERS)
+        )
+
+    def grip(self, side: str, name: str) -> np.ndarray:
+        """(n,) bool: both fingers touch the object and it is between them."""
+        s, k = SIDES.index(side), self.names.index(name)
+        touch = self.finger_touch[:, s, k]
+        return touch[:, 0] & touch[:, 1] & (self.gripper[:, s, 0] > self._least_opening[k])
+
+    def touch(self, side: str, name: str) -> np.ndarray:
+        """(n,) bool: a finger of that arm touches the object."""
+        return self.finger_touch[:, SIDES.index(side), self.names.index(name)].any(axis=1)
+
+    def contact(self, first: str, second: str) -> np.ndarray:
+        """(n,) bool: two geoms or objects touch; the table or a pair of ``Task.contacts``."""
+        return self._found[:, self._other_contacts[frozenset((first, second))]]
+
+    def clearance(self, name: str) -> np.ndarray:
+        """(n,) height of the object's lowest corner above the table top [m]."""
+        k = self.names.index(name)
+        pose = self._poses[:, 0, k]  # the base frames share the world's z
+        x_axis, z_axis = pose[:, 5], pose[:, 8]
+        y_axis = np.sqrt(np.maximum(1 - x_axis**2 - z_axis**2, 0))
+        x, y, z = self.half_extents[k]
+        return pose[:, 2] - x * np.abs(x_axis) - y * y_axis - z * np.abs(z_axis)
+
+
+def _half_extents(model: mujoco.MjModel, body: str) -> np.ndarray:
+    """(3,) half sizes [m] of a box around the body's geoms, centred on the body."""
+    bounds = []
+    first = model.body(body).geomadr[0]
+    for geom in range(first, first + model.body(body).geomnum[0]):
+        rotation = np.empty(9)
+        mujoco.mju_quat2Mat(rotation, model.geom_quat[geom])
+        centre, half = model.geom_aabb[geom, :3], model.geom_aabb[geom, 3:]
+        rotation = rotation.reshape(3, 3)
+        offset = np.abs(model.geom_pos[geom] + rotation @ centre)
+        bounds.append(offset + np.abs(rotation) @ half)
+    return np.max(bounds, axis=0)

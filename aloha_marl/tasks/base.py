@@ -1,0 +1,102 @@
+"""What a task is: a scene, where its objects start, and how far an episode has got."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from aloha_marl.readings import Readings
+from aloha_marl.scene import SceneSpec, assets_directory
+
+SUCCESS = 4
+"""The stage that ends an episode."""
+
+CLEARANCE = 0.01
+"""Height [m] of an object's lowest corner from which it counts as off the table. More than an object
+rises when it is gripped or tipped, so contact that flickers can't be mistaken for a lift."""
+
+PUT_DOWN = 0.002
+"""Height [m] below which a lifted object counts as put down again."""
+
+START_HEIGHT = 0.05
+"""Height [m] at which objects appear; they fall on the table within ten steps."""
+
+
+class Task(abc.ABC):
+    """A two-arm task. Stateless: what an episode must remember lives in ``memory``.
+
+    A new task is an MJCF file that includes ``workcell.xml`` and a subclass that names the file and
+    the objects and implements :meth:`stage`.
+
+    Attributes:
+        name: snake_case, as in ``parallel_env(name)``.
+        summary: one sentence for tables.
+        xml: path of the MJCF file. Objects have a free joint each, come after the arms in the order
+            of ``objects``, and their frame is at their middle. A keyframe ``home`` holds the start.
+        objects: body name -> geoms whose contact counts as touching the object.
+        placement: body name -> ((x low, high), (y low, high)) [m] where it may start.
+        contacts: pairs of geoms or objects whose contact :meth:`stage` reads, beside the fingers'
+            and the table's with every object.
+        memory_size: how many integers an episode remembers.
+        stages: what stages 1 to 4 mean.
+    """
+
+    name: str
+    summary: str
+    xml: Path
+    objects: Mapping[str, tuple[str, ...]]
+    placement: Mapping[str, tuple[tuple[float, float], tuple[float, float]]]
+    contacts: tuple[tuple[str, str], ...] = ()
+    memory_size: int = 0
+    stages: tuple[str, str, str, str]
+
+    @abc.abstractmethod
+    def stage(self, readings: Readings, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Judges the state by the ``strict`` rules.
+
+        Args:
+            readings: of n simulations.
+            memory: (n, memory_size) int, zero at the start of an episode; not to be written.
+
+        Returns:
+            (n,) int stage 0..4, and the (n, memory_size) memory for the next step.
+        """
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The rules this task knows: ``gym_aloha`` where it implements ``gym_aloha_stage``."""
+        return ("strict", "gym_aloha") if hasattr(self, "gym_aloha_stage") else ("strict",)
+
+    def scene(self) -> SceneSpec:
+        """The scene and the contacts to sense."""
+        return SceneSpec(
+            Path(self.xml), tuple((k, tuple(v)) for k, v in self.objects.items()), self.contacts
+        )
+
+    def place(self, rng: np.random.Generator) -> np.ndarray:
+        """(k, 7) poses [m, quaternion] for ``start="random"``: anywhere allowed, any yaw."""
+        poses = np.zeros((len(self.objects), 7))
+        for pose, name in zip(poses, self.objects, strict=True):
+            pose[:2] = [rng.uniform(low, high) for low, high in self.placement[name]]
+            pose[2] = START_HEIGHT
+            yaw = rng.uniform(-np.pi, np.pi)
+            pose[3], pose[6] = np.cos(yaw / 2), np.sin(yaw / 2)
+        return poses
+
+    def place_as_gym_aloha(self, seed: int) -> np.ndarray:
+        """(k, 7) poses [m, quaternion] for ``start="gym_aloha"``: gym-aloha's draws, no yaw."""
+        rng = np.random.RandomState(seed)
+        poses = np.zeros((len(self.objects), 7))
+        for pose, name in zip(poses, self.objects, strict=True):
+            low, high = np.transpose([*self.placement[name], (START_HEIGHT, START_HEIGHT)])
+            pose[:3] = rng.uniform(low, high)
+            pose[3] = 1
+        return poses
+
+
+def asset(name: str) -> Path:
+    """The path of one of the MJCF files that come with the package."""
+    return assets_directory() / name

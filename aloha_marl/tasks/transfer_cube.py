@@ -1,0 +1,59 @@
+"""TransferCube: the right arm picks the cube up and hands it to the left arm."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aloha_marl.readings import Readings
+from aloha_marl.tasks.base import CLEARANCE, PUT_DOWN, SUCCESS, Task, asset
+
+
+class TransferCube(Task):
+    """A 4 cm cube goes from the table through the right gripper to the left one.
+
+    Strict rules: stages 3 and 4 need the right arm to have carried the cube for ``CARRY_STEPS`` since
+    it last lay on the table, and stage 4 needs the left arm to have held it alone for
+    ``HOLD_STEPS``. So neither arm can succeed without the other.
+    """
+
+    CARRY_STEPS = 5
+    HOLD_STEPS = 10
+
+    name = "transfer_cube"
+    summary = "the right arm picks the cube up and hands it to the left arm"
+    xml = asset("transfer_cube.xml")
+    objects = {"cube": ("cube",)}
+    placement = {"cube": ((0.0, 0.2), (0.4, 0.6))}
+    memory_size = 2
+    stages = (
+        "the right arm grips the cube",
+        "the right arm has it off the table",
+        "the left arm grips it too",
+        "the left arm alone holds it off the table",
+    )
+
+    def stage(self, readings: Readings, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Memory: steps the right arm has carried the cube, steps the left arm has held it alone."""
+        if not (readings.finger_touch.any() or memory.any()):
+            return np.zeros(len(memory), int), memory
+        right = readings.grip("right", "cube")
+        left = readings.grip("left", "cube")
+        clearance = readings.clearance("cube")
+        lifted = clearance > CLEARANCE
+
+        carried = memory[:, 0] + (right & lifted)
+        carried[(clearance < PUT_DOWN) | readings.contact("table", "cube")] = 0
+        handed_over = (carried >= self.CARRY_STEPS) & lifted & left
+        alone = handed_over & ~readings.touch("right", "cube")
+        held = np.where(alone, memory[:, 1] + 1, 0)
+
+        stage = np.select(
+            (held >= self.HOLD_STEPS, handed_over, right & lifted, right), (SUCCESS, 3, 2, 1), 0
+        )
+        return stage, np.stack((carried, held), axis=1)
+
+    def gym_aloha_stage(self, readings: Readings) -> np.ndarray:
+        """gym-aloha's reward: one finger of each hand counts, the first contact decides."""
+        left, right = readings.finger_touch[:, 0, 0, 0], readings.finger_touch[:, 1, 0, 1]
+        table = readings.contact("table", "cube")
+        return np.select((left & ~table, left, right & ~table, right), (SUCCESS, 3, 2, 1), 0)
