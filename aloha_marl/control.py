@@ -61,7 +61,10 @@ class _Absolute(Control):
         self._offset = start - self._scale * action_low
 
     def targets(self, actions: np.ndarray, ctrl: np.ndarray) -> np.ndarray:
-        return actions[:, :, _DRIVEN_BY] * self._scale + self._offset
+        targets = actions.take(_DRIVEN_BY, axis=2)
+        targets *= self._scale
+        targets += self._offset
+        return targets
 
 
 class JointPosition(_Absolute):
@@ -99,7 +102,7 @@ class JointDelta(Control):
 
     def targets(self, actions: np.ndarray, ctrl: np.ndarray) -> np.ndarray:
         clipped = np.minimum(np.maximum(actions, self.low), self.high)
-        return ctrl + clipped[:, :, _DRIVEN_BY] * self._step
+        return ctrl + clipped.take(_DRIVEN_BY, axis=2) * self._step
 
 
 CONTROLS: dict[str, type[Control]] = {

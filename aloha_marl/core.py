@@ -126,9 +126,11 @@ class Core:
     def _command(self, actions: np.ndarray) -> None:
         ctrl = self._ctrl
         targets = self.control.targets(actions, ctrl)
-        low = np.maximum(ctrl - self._max_step, self._low)
-        high = np.minimum(ctrl + self._max_step, self._high)
-        np.minimum(np.maximum(targets, low), high, out=ctrl)
+        low, high = ctrl - self._max_step, ctrl + self._max_step
+        np.maximum(low, self._low, out=low)
+        np.minimum(high, self._high, out=high)
+        np.maximum(targets, low, out=targets)
+        np.minimum(targets, high, out=ctrl)
 
     def _read(self) -> None:
         self.readings.update()

@@ -50,11 +50,11 @@ def quantities(objects: Sequence[str]) -> list[Quantity]:
     scope = "proprioception"
     table = [
         Quantity("joint_pos", JOINTS, "rad", -4, 4, "", scope),
-        Quantity("gripper", ("opening",), "0 closed .. 1 open", -1, 2, "", scope),
         Quantity("joint_vel", JOINTS, "rad/s", -50, 50, "", scope),
+        *_pose("tcp", own, scope),
+        Quantity("gripper", ("opening",), "0 closed .. 1 open", -1, 2, "", scope),
         Quantity("gripper_vel", ("opening",), "1/s", -50, 50, "", scope),
         Quantity("command_gap", JOINTS, "rad", -8, 8, "", scope),
-        *_pose("tcp", own, scope),
     ]
     scope = "local"
     for name in objects:
@@ -147,33 +147,31 @@ class Observer:
     def __init__(self, readings: Readings, scope: str):
         self.layout = Layout(readings.names, scope)
         self.state_layout = Layout(readings.names, "full")
-        own = Layout(readings.names, "partner")
+        own = Layout(readings.names, "partner").space()
+        self._low, self._high = own.low, own.high
         self._readings = readings
-        self._low, self._high = own.space().low.astype(float), own.space().high.astype(float)
-        self._buffer = np.empty((len(readings.gripper), 2, own.size))
         self.update()
 
     def update(self) -> None:
         """Takes in the current readings: every own quantity, in the order of `quantities`."""
         readings = self._readings
+        touch = readings.finger_touch
         view = np.concatenate(
             (
-                readings.joint_pos,
-                readings.gripper,
-                readings.joint_vel,
-                readings.gripper_vel,
+                readings.own_motion,
+                readings.opening,
                 readings.command_gap,
-                readings.tcp,
                 readings.objects,
-                readings.finger_touch.reshape(len(readings.gripper), 2, -1),
+                touch.reshape(*touch.shape[:2], -1),
                 readings.partner_tcp,
                 readings.gripper[:, ::-1],
             ),
             axis=2,
-            out=self._buffer,
+            dtype=np.float32,
+            casting="unsafe",  # float64 to float32
         )
-        np.minimum(np.maximum(view, self._low, out=view), self._high, out=view)
-        self._view = view.astype(np.float32)
+        np.maximum(view, self._low, out=view)
+        self._view = np.minimum(view, self._high, out=view)
 
     def observations(self) -> np.ndarray:
         """(n, 2, D) float32, one observation per arm, never written again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -292,20 +293,20 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, np.ndarray], EzPickl
                 if names
             )
             raise ValueError(f"{problem}; agents: {', '.join(self.possible_agents)}")
-        checked = np.empty((1, len(SIDES), ACTION_SIZE))
-        for row, agent in zip(checked[0], self.possible_agents, strict=True):
-            action = np.asarray(actions[agent])
+        given = [np.asarray(actions[agent]) for agent in self.possible_agents]
+        for agent, action in zip(self.possible_agents, given, strict=True):
             if action.shape != (ACTION_SIZE,) or action.dtype.kind not in "fiu":
                 raise ValueError(
                     f"{agent}: action must be {ACTION_SIZE} numbers, got shape {action.shape} of "
                     f"dtype {action.dtype}"
                 )
-            row[:] = action
-        if not np.isfinite(checked).all():
-            bad = {a: actions[a] for a in self.possible_agents if not np.isfinite(actions[a]).all()}
-            agent, action = next(iter(bad.items()))
-            raise ValueError(f"{agent}: action must be finite, got {action}")
-        return checked
+        checked = np.array(given, float)
+        # The sum of the squares is finite if all numbers are; if it is not, look at each.
+        if not math.isfinite(np.vdot(checked, checked)):
+            for agent, action in zip(self.possible_agents, checked, strict=True):
+                if not np.isfinite(action).all():
+                    raise ValueError(f"{agent}: action must be finite, got {action}")
+        return checked[None]
 
     def _observations(self) -> dict[AgentID, Any]:
         agents = self.possible_agents

@@ -5,8 +5,6 @@ Stages, rewards and observations are computed from these readings alone.
 
 from __future__ import annotations
 
-import math
-
 import mujoco
 import numpy as np
 
@@ -14,6 +12,7 @@ from aloha_marl.arms import FINGERS, GRIPPER_CLOSED, GRIPPER_SPAN, JOINTS, PADS_
 from aloha_marl.scene import OBJECT_SENSORS, TCP_SENSORS, SceneSpec
 
 _TCP = 3 * len(TCP_SENSORS)
+_CLOSED = np.array((GRIPPER_CLOSED / GRIPPER_SPAN, 0.0))
 _OBJECT = 3 * (len(OBJECT_SENSORS) + 1)  # the last: the object's position in the tool frame
 
 
@@ -24,9 +23,11 @@ class Readings:
 
     Attributes:
         joint_pos, joint_vel: (n, 2, 6) [rad, rad/s].
+        own_motion: (n, 2, 21) joint_pos, joint_vel and tcp.
         command_gap: (n, 2, 6) commanded minus measured joint positions [rad].
         gripper: (n, 2, 1) measured opening, mean of the two fingers (0 closed .. 1 open).
         gripper_vel: (n, 2, 1) its rate [1/s].
+        opening: (n, 2, 2) both.
         tcp, partner_tcp: (n, 2, 9) position [m], x axis and z axis in the arm's base frame.
         objects: (n, 2, 18 k) per object position [m], x axis, z axis, linear velocity [m/s] and
             angular velocity [rad/s] in the arm's base frame, position in its tool frame [m].
@@ -49,38 +50,26 @@ class Readings:
         self.names = tuple(name for name, _ in scene.objects)
         n, k = len(sensordata), len(self.names)
         sizes = scene.contact_sizes()
-        shapes = {
-            "joint_pos": (n, 2, len(JOINTS)),
-            "finger_pos": (n, 2, len(FINGERS)),
-            "joint_vel": (n, 2, len(JOINTS)),
-            "finger_vel": (n, 2, len(FINGERS)),
-            "frames": (n, 2, _TCP + k * _OBJECT + _TCP),
-            "contacts": (n, sum(sizes)),
-        }
-        ends = np.cumsum([math.prod(shape[1:]) for shape in shapes.values()])
-        if ends[-1] != model.nsensordata:
+        widths = (len(JOINTS), len(JOINTS), _TCP, k * _OBJECT, _TCP, 2 * len(FINGERS))
+        arms = len(SIDES) * sum(widths)
+        if arms + sum(sizes) != model.nsensordata:
             raise ValueError(
                 f"{scene.xml.name} has sensors of its own, which is not supported: "
-                f"{model.nsensordata} sensor values instead of {ends[-1]}"
+                f"{model.nsensordata} sensor values instead of {arms + sum(sizes)}"
             )
-        blocks = {
-            name: block.reshape(shape)  # of columns that follow one another: a view
-            for block, (name, shape) in zip(
-                np.split(sensordata, ends[:-1], axis=1), shapes.items(), strict=True
-            )
-        }
-        self.joint_pos = blocks["joint_pos"]
-        self.joint_vel = blocks["joint_vel"]
-        self.finger_pos = blocks["finger_pos"]
-        self.finger_vel = blocks["finger_vel"]
-        self._finger_pos = np.split(self.finger_pos, 2, axis=2)
-        self._finger_vel = np.split(self.finger_vel, 2, axis=2)
-        self.tcp, self.objects, self.partner_tcp = np.split(
-            blocks["frames"], (_TCP, _TCP + k * _OBJECT), axis=2
+        # Views all: slices and reshapes of columns that follow one another.
+        per_arm = sensordata[:, :arms].reshape(n, len(SIDES), -1)
+        ends = np.cumsum(widths)
+        self.joint_pos, self.joint_vel, self.tcp, self.objects, self.partner_tcp, fingers = np.split(
+            per_arm, ends[:-1], axis=2
         )
-        self._poses = self.objects.reshape(n, 2, k, _OBJECT)
-        self._contacts = blocks["contacts"]
-        self._targets = ctrl.reshape(n, 2, -1)[:, :, : len(JOINTS)]
+        self.own_motion = per_arm[:, :, : ends[2]]
+        fingers = fingers.reshape(n, len(SIDES), 2, len(FINGERS))
+        self.finger_pos, self.finger_vel = fingers[:, :, 0], fingers[:, :, 1]
+        self._left_finger, self._right_finger = fingers[..., 0], fingers[..., 1]
+        self._poses = self.objects.reshape(n, len(SIDES), k, _OBJECT)
+        self._contacts = sensordata[:, arms:]
+        self._targets = ctrl.reshape(n, len(SIDES), -1)[:, :, : len(JOINTS)]
 
         self._contact_starts = np.cumsum([0, *sizes[:-1]])
         self._finger_contacts = 2 * k * len(FINGERS)
@@ -97,10 +86,11 @@ class Readings:
     def update(self) -> None:
         """Computes what the sensors do not say themselves, from their current values."""
         self.command_gap = self._targets - self.joint_pos
-        left, right = self._finger_pos
-        self.gripper = (left - right) * (0.5 / GRIPPER_SPAN) - GRIPPER_CLOSED / GRIPPER_SPAN
-        left, right = self._finger_vel
-        self.gripper_vel = (left - right) * (0.5 / GRIPPER_SPAN)
+        apart = self._left_finger - self._right_finger
+        apart *= 0.5 / GRIPPER_SPAN
+        apart -= _CLOSED
+        self.opening = apart
+        self.gripper, self.gripper_vel = apart[:, :, :1], apart[:, :, 1:]
         self._found = np.add.reduceat(self._contacts, self._contact_starts, axis=1) > 0
         self.finger_touch = self._found[:, : self._finger_contacts].reshape(
             len(self._found), 2, -1, len(FINGERS)

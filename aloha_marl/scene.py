@@ -90,14 +90,11 @@ class SceneSpec:
 def _compile(scene: SceneSpec) -> mujoco.MjModel:
     spec = mujoco.MjSpec.from_file(str(scene.xml))
     merge_visuals(spec)
-    for kind in (_SENSOR.mjSENS_JOINTPOS, _SENSOR.mjSENS_JOINTVEL):
-        for names in (JOINTS, FINGERS):
-            for side in SIDES:
-                for name in names:
-                    _add(spec, kind, (_OBJECT.mjOBJ_JOINT, f"{side}/{name}"))
     for side in SIDES:
         base = (_OBJECT.mjOBJ_BODY, f"{side}/base")
         tcp = (_OBJECT.mjOBJ_SITE, f"{side}/tcp")
+        partner_tcp = (_OBJECT.mjOBJ_SITE, f"{_other(side)}/tcp")
+        _add_joints(spec, side, JOINTS)
         for kind in TCP_SENSORS:
             _add(spec, kind, tcp, base)
         for name, _ in scene.objects:
@@ -105,9 +102,9 @@ def _compile(scene: SceneSpec) -> mujoco.MjModel:
             for kind in OBJECT_SENSORS:
                 _add(spec, kind, body, base)
             _add(spec, _SENSOR.mjSENS_FRAMEPOS, body, tcp)
-        partner_tcp = (_OBJECT.mjOBJ_SITE, f"{_other(side)}/tcp")
         for kind in TCP_SENSORS:
             _add(spec, kind, partner_tcp, base)
+        _add_joints(spec, side, FINGERS)
     # Contacts are matched geom to geom: bodies and subtrees are not supported by every backend.
     for first, second in (*scene.finger_pairs(), *scene.other_pairs()):
         for geom in scene.geoms(first):
@@ -121,6 +118,12 @@ def _compile(scene: SceneSpec) -> mujoco.MjModel:
                 # data="found", reduce="none", num="1": the number of contacts of the pair.
                 sensor.intprm[0], sensor.intprm[2] = 1, 1
     return spec.compile()
+
+
+def _add_joints(spec: mujoco.MjSpec, side: str, names: tuple[str, ...]) -> None:
+    for kind in (_SENSOR.mjSENS_JOINTPOS, _SENSOR.mjSENS_JOINTVEL):
+        for name in names:
+            _add(spec, kind, (_OBJECT.mjOBJ_JOINT, f"{side}/{name}"))
 
 
 def _add(

@@ -23,13 +23,19 @@ _SWATCH = 4
 def merge_visuals(spec: mujoco.MjSpec) -> None:
     """Replaces, in place, what can be merged: opaque boxes and meshes that collide with nothing."""
     model = spec.compile()
-    geoms = [geom for geom in spec.geoms if _mergeable(model, geom)]
-    by_body: dict[int, list[int]] = defaultdict(list)
-    for geom in geoms:
-        by_body[model.geom_bodyid[geom.id]].append(geom.id)
+    geoms: dict[int, list[mujoco.MjsGeom]] = defaultdict(list)
+    for geom in spec.geoms:
+        if _mergeable(model, geom):
+            geoms[model.geom_bodyid[geom.id]].append(geom)
+    geoms = {body: group for body, group in geoms.items() if len(group) > 1}
+    by_body = {body: [geom.id for geom in group] for body, group in geoms.items()}
     names = {body: model.body(body).name for body in by_body}
-    for geom in geoms:
+    for geom in itertools.chain(*geoms.values()):
         spec.delete(geom)
+    used = {geom.meshname for geom in spec.geoms}
+    for mesh in list(spec.meshes):
+        if mesh.name not in used:
+            spec.delete(mesh)
 
     colours, swatches = np.unique(
         [_colour(model, geom) for geom in itertools.chain(*by_body.values())],
