@@ -11,7 +11,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import mujoco  # noqa: F401  (imported first, for the filter above)
 
-
+from aloha_marl import policies
 from aloha_marl.arms import AGENTS, GROUP_MAP
 from aloha_marl.options import Options
 from aloha_marl.parallel_env import AlohaParallelEnv

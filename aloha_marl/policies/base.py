@@ -1,0 +1,57 @@
+"""What a policy is, and where the ones that come with the package are found."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from aloha_marl.arms import AGENTS, SIDES
+from aloha_marl.options import choose
+from aloha_marl.policies.scripted import EXPERTS, SCOPES, ScriptedPolicy
+
+
+class Policy(Protocol):
+    """Acts for one arm from that arm's observation alone.
+
+    Attributes:
+        scope: the ``scope`` of the observations it reads.
+        control: the ``control`` mode its actions are for.
+    """
+
+    scope: str
+    control: str
+
+    def __call__(self, observation: np.ndarray) -> np.ndarray:
+        """(D,) or (N, D) observations to (7,) or (N, 7) actions."""
+        ...
+
+    def reset(self) -> None:
+        """Starts an episode."""
+        ...
+
+
+NAMES = ("scripted",)
+"""What :func:`load` knows."""
+
+
+def load(name: str, task: str, scope: str = "partner") -> dict[str, Policy]:
+    """A policy per arm.
+
+    Args:
+        name: "scripted".
+        task: "transfer_cube" or "insertion".
+        scope: of the observations it will be given, "partner" or "local".
+
+    Returns:
+        agent -> policy, under the default agent names.
+
+    Raises:
+        ValueError: an unknown name, task or scope; the message lists the valid ones.
+    """
+    choose("policy", name, NAMES)
+    choose("task", task, EXPERTS)
+    choose("scope", scope, SCOPES)
+    return {
+        agent: ScriptedPolicy(task, side, scope) for agent, side in zip(AGENTS, SIDES, strict=True)
+    }

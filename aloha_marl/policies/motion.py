@@ -1,0 +1,206 @@
+"""What the scripted experts share: how they see, how they move, how they pick an object up.
+
+Everything is memoryless and vectorised: the same observation always gives the same action, and N
+observations give N actions. What must happen in order is therefore told apart by where things are,
+never by counting steps.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from aloha_marl.arms import JOINTS
+from aloha_marl.kinematics import forward, inverse, rotation_matrix, rotation_vector
+from aloha_marl.observations import Layout
+
+MAX_JOINT_STEP = 0.05
+"""How far a joint's target moves in a step at most [rad]: more, and the joints break loose from the
+friction that damps them and overshoot."""
+
+_FIRST_JOINT_STEP = 0.012
+_CONTROL_TIMESTEP = 0.02
+_MAX_TURN = 0.06
+"""How far the tool turns in a step of a straight move at most [rad]."""
+
+_JOINT_LIMITS = np.array(
+    [
+        (-3.14158, 3.14158),
+        (-1.85005, 1.25664),
+        (-1.76278, 1.6057),
+        (-3.14158, 3.14158),
+        (-1.8675, 2.23402),
+        (-3.14158, 3.14158),
+    ]
+).T
+
+APPROACH = 0.08
+"""How far before an object the straight part of the way to it begins [m]."""
+
+OPEN, CLOSED = 1.0, 0.0
+
+
+class View:
+    """An observation by name: ``view.tcp_pos`` is the (N, 3) part of that name."""
+
+    def __init__(self, observation: np.ndarray, layout: Layout):
+        self._observation = observation.astype(float)
+        self._layout = layout
+        self.sees_partner = layout.scope in ("partner", "full")
+        self.commanded = self.joint_pos + self.command_gap
+        self.command_pos, self.command_rot = forward(self.commanded)
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        return self._observation[:, self._layout[name]]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._observation[:, self._layout[name]]
+
+    def rotation(self, name: str) -> np.ndarray:
+        """(N, 3, 3) orientation from the two observed axes."""
+        x_axis, z_axis = self[f"{name}_x_axis"], self[f"{name}_z_axis"]
+        return np.stack((x_axis, np.cross(z_axis, x_axis), z_axis), axis=-1)
+
+
+@dataclasses.dataclass
+class Motion:
+    """Where the tool shall go next; every field has a leading N.
+
+    Attributes:
+        position: (N, 3) goal of the tool centre point in the base frame [m].
+        rotation: (N, 3, 3) goal of the tool.
+        speed: (N,) of a straight move [m/step]; 0 means a free move, straight in joint space.
+        gripper: (N,) 0 closed .. 1 open.
+    """
+
+    position: np.ndarray
+    rotation: np.ndarray
+    speed: np.ndarray
+    gripper: np.ndarray
+
+    def where(self, condition: np.ndarray, other: Motion) -> Motion:
+        """This motion in the rows where the condition holds, the other one elsewhere."""
+        return Motion(
+            np.where(condition[:, None], self.position, other.position),
+            np.where(condition[:, None, None], self.rotation, other.rotation),
+            np.where(condition, self.speed, other.speed),
+            np.where(condition, self.gripper, other.gripper),
+        )
+
+
+def motion(
+    view: View,
+    position: np.ndarray,
+    rotation: np.ndarray,
+    speed: float | np.ndarray = 0.0,
+    gripper: float | np.ndarray = CLOSED,
+) -> Motion:
+    """A motion whose parts are given once or per row."""
+    n = len(view.commanded)
+    return Motion(
+        np.broadcast_to(position, (n, 3)),
+        np.broadcast_to(rotation, (n, 3, 3)),
+        np.broadcast_to(speed, (n,)),
+        np.broadcast_to(gripper, (n,)),
+    )
+
+
+def stay(view: View, gripper: float) -> Motion:
+    """Holds the commanded pose."""
+    return motion(view, view.command_pos, view.command_rot, 0.001, gripper)
+
+
+def drive(view: View, goal: Motion) -> np.ndarray:
+    """(N, 7) ``joint_position`` actions that bring the commanded targets one step nearer the goal."""
+    way = goal.position - view.command_pos
+    turn = rotation_vector(np.swapaxes(view.command_rot, -1, -2) @ goal.rotation)
+    straight = goal.speed > 0
+    speed = np.where(straight, goal.speed, 1.0)
+    share = np.minimum(1, speed / np.maximum(np.linalg.norm(way, axis=1), 1e-9))
+    turn_share = np.minimum(1, _MAX_TURN / np.maximum(np.linalg.norm(turn, axis=1), 1e-9))
+    position = view.command_pos + share[:, None] * way
+    rotation = view.command_rot @ rotation_matrix(turn_share[:, None] * turn)
+    position = np.where(straight[:, None], position, goal.position)
+    rotation = np.where(straight[:, None, None], rotation, goal.rotation)
+
+    # Free moves end with the forearm turned little; straight moves keep it as it is.
+    near = np.where(straight[:, None], view.commanded, 0.0)
+    joints, _ = inverse(position, rotation, near)
+    step = np.clip(joints, *_JOINT_LIMITS) - view.commanded
+    # Speed up over a few steps: from what the arm does now.
+    now = np.abs(view.joint_vel).max(axis=1) * _CONTROL_TIMESTEP
+    most = np.clip(now + _FIRST_JOINT_STEP, None, MAX_JOINT_STEP)
+    share = np.minimum(1, most / np.maximum(np.abs(step).max(axis=1), 1e-9))
+    return np.column_stack((view.commanded + share[:, None] * step, goal.gripper))
+
+
+def tool_rotation(azimuth: np.ndarray | float, pitch: float, roll: float = 0.0) -> np.ndarray:
+    """(..., 3, 3) tool that points to an azimuth, pitched down, then rolled about itself [rad]."""
+    azimuth = np.asarray(azimuth, float)
+    cos, sin = np.cos(azimuth), np.sin(azimuth)
+    down, level = np.sin(pitch), np.cos(pitch)
+    zero = np.zeros_like(azimuth)
+    x = np.stack((cos * level, sin * level, zero - down), axis=-1)
+    y = np.stack((-sin, cos, zero), axis=-1)
+    z = np.cross(x, y)
+    rolled_y = np.cos(roll) * y + np.sin(roll) * z
+    return np.stack((x, rolled_y, np.cross(x, rolled_y)), axis=-1)
+
+
+def grasp_azimuth(view: View, name: str, symmetry: float) -> np.ndarray:
+    """(N,) the azimuth at which the fingers close on the object's sides.
+
+    Of the equivalent ones, every ``symmetry`` [rad], the one nearest to the tool's own: the choice
+    confirms itself as the tool turns towards it.
+    """
+    axis, tool = view[f"{name}_x_axis"], view.tcp_x_axis
+    yaw = np.arctan2(axis[:, 1], axis[:, 0])
+    own = np.arctan2(tool[:, 1], tool[:, 0])
+    return yaw + symmetry * np.round((own - yaw) / symmetry)
+
+
+def inside(view: View, name: str, zone: tuple[float, float, float]) -> np.ndarray:
+    """(N,) bool: the object's middle is within +-zone [m] of the tool centre, along its axes."""
+    return (np.abs(view[f"{name}_in_tool"]) < zone).all(axis=1)
+
+
+def held(view: View, name: str, width: float) -> np.ndarray:
+    """(N,) bool: the object is in the hand, and the gripper has closed on it.
+
+    Args:
+        view: the observation.
+        name: of the object.
+        width: gripper opening below which it is surely closed on the object.
+    """
+    touch = view[f"{name}_touch"] > 0.5
+    closed = touch.all(axis=1) | (touch.any(axis=1) & (view.gripper[:, 0] < width))
+    return inside(view, name, (0.03, 0.02, 0.025)) & closed
+
+
+def pick(
+    view: View, name: str, rotation: np.ndarray, above: float, speed: float = 0.012
+) -> Motion:
+    """Goes to an object on the table and closes on it.
+
+    A free move to a point before it, then straight on; within a wide zone the gripper closes while
+    the tool keeps moving to the middle of the object.
+
+    Args:
+        view: the observation.
+        name: of the object.
+        rotation: (N, 3, 3) of the tool at the grasp.
+        above: how far above the object's middle it is gripped [m].
+        speed: of the straight part [m/step].
+    """
+    grasp = view[f"{name}_pos"] + (0, 0, above)
+    before = grasp - APPROACH * rotation[:, :, 0]
+    offset = np.einsum("nji,nj->ni", rotation, grasp - view.tcp_pos)  # in the grasp's frame
+    turn = rotation_vector(np.swapaxes(view.rotation("tcp"), -1, -2) @ rotation)
+    lined_up = (np.abs(offset[:, 1:]) < 0.018).all(axis=1) & (np.linalg.norm(turn, axis=1) < 0.2)
+    lined_up &= (offset[:, 0] > -0.03) & (offset[:, 0] < APPROACH + 0.02)
+    opened = (view.gripper[:, 0] > 0.8) | (offset[:, 0] < APPROACH - 0.03)
+    at_object = lined_up & (np.abs(offset) < (0.012, 0.012, 0.018)).all(axis=1)
+    gripper = np.where(at_object, CLOSED, OPEN)
+    straight = motion(view, grasp, rotation, speed, gripper)
+    return straight.where(lined_up & opened, motion(view, before, rotation, 0.0, OPEN))

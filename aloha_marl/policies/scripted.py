@@ -1,0 +1,58 @@
+"""Scripted experts: pure functions of one arm's own observation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from aloha_marl.observations import Layout
+from aloha_marl.policies import insertion, transfer_cube
+from aloha_marl.policies.motion import Motion, View, drive
+from aloha_marl.tasks import TASKS
+
+EXPERTS: dict[str, dict[str, Callable[[View], Motion]]] = {
+    "transfer_cube": {"left": transfer_cube.take, "right": transfer_cube.give},
+    "insertion": {"left": insertion.hold_socket, "right": insertion.insert_peg},
+}
+"""task -> side -> where the tool shall go next."""
+
+SCOPES = ("partner", "local")
+
+
+class ScriptedPolicy:
+    """Plays one arm of a task.
+
+    Memoryless and vectorised: it acts on a single observation or on a batch of them, labels any state
+    and needs no reset. Its actions are for ``control="joint_position"``.
+
+    Args:
+        task: a name in ``EXPERTS``.
+        side: "left" or "right".
+        scope: of the observations it will be given.
+    """
+
+    control = "joint_position"
+
+    def __init__(self, task: str, side: str, scope: str):
+        self.scope = scope
+        self._expert = EXPERTS[task][side]
+        self._layout = Layout(tuple(TASKS[task].objects), scope)
+
+    def __call__(self, observation: np.ndarray) -> np.ndarray:
+        """(D,) or (N, D) observations to (7,) or (N, 7) actions.
+
+        Raises:
+            ValueError: the observations are not of this task and scope.
+        """
+        if observation.ndim not in (1, 2) or observation.shape[-1] != self._layout.size:
+            raise ValueError(
+                f"observation of shape {observation.shape}; this policy reads "
+                f"({self._layout.size},) or (N, {self._layout.size}), scope {self.scope!r}"
+            )
+        view = View(np.atleast_2d(observation), self._layout)
+        actions = drive(view, self._expert(view)).astype(np.float32)
+        return actions.reshape(*observation.shape[:-1], actions.shape[-1])
+
+    def reset(self) -> None:
+        """Starts an episode: nothing to forget."""

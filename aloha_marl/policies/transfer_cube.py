@@ -1,0 +1,97 @@
+"""The experts of TransferCube: one brings the cube to a meeting point, the other takes it there."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aloha_marl.policies.motion import (
+    CLOSED,
+    OPEN,
+    Motion,
+    View,
+    grasp_azimuth,
+    held,
+    inside,
+    motion,
+    pick,
+    stay,
+    tool_rotation,
+)
+
+# Between the bases, in either arm's frame. While the cube waits there it rises slowly from LOW to
+# HIGH: its height is the clock by which the giver lets go, seen or not that the taker has gripped.
+_MEET_X, _MEET_Y = 0.469, 0.0
+_LOW, _HIGH = 0.25, 0.265
+_RISE = 0.0006
+"""Per step [m]."""
+
+_GIVE = tool_rotation(0.0, np.radians(60))
+_TAKE = tool_rotation(0.0, 0.0, np.pi / 2)
+_CUBE_WIDTH = 0.68
+"""Gripper opening below which the gripper has closed on the cube; it reads 0.60 when held square."""
+
+
+def give(view: View) -> Motion:
+    """The right arm: picks the cube up, brings it to the meeting point, lets go, draws back."""
+    cube = view.cube_pos
+    rotation = tool_rotation(grasp_azimuth(view, "cube", np.pi / 2), np.radians(60))
+    plan = pick(view, "cube", rotation, above=0.004)
+
+    in_hand = inside(view, "cube", (0.03, 0.02, 0.025))
+    grip = held(view, "cube", _CUBE_WIDTH)
+    lift = motion(view, view.command_pos + (0, 0, 0.05), view.command_rot, 0.008)
+    # Where the tool must be for the cube to be at the meeting point.
+    offset = np.einsum("ij,nj->ni", _GIVE, view.cube_in_tool)
+    low = np.array((_MEET_X, _MEET_Y, _LOW)) - offset
+    high = low + (0, 0, _HIGH - _LOW + 0.01)
+    there = _at_meeting_point(cube) & (cube[:, 2] > _LOW - 0.006)
+    near = np.linalg.norm(cube - (_MEET_X, _MEET_Y, _LOW), axis=1) < 0.04
+    carry = motion(view, low, _GIVE, np.where(near, 0.01, 0.0))
+    wait = motion(view, high, _GIVE, _RISE)
+    plan = wait.where(there, carry).where(grip & (cube[:, 2] > 0.08), lift.where(grip, plan))
+
+    done = _at_meeting_point(cube) & ((cube[:, 2] > _HIGH) | _partner_has_it(view))
+    clear = view.gripper[:, 0] > 0.72
+    back = motion(
+        view, view.command_pos - 0.05 * view.command_rot[:, :, 0], view.command_rot, 0.015, OPEN
+    )
+    release = back.where(clear, stay(view, OPEN))
+    plan = release.where(done & in_hand, plan)
+    # In the air and not in this hand: the partner's. Keep out of the way.
+    away = motion(view, (_MEET_X - 0.12, 0, _HIGH + 0.12), _GIVE, 0.015, OPEN)
+    return away.where((cube[:, 2] > 0.1) & ~in_hand, plan)
+
+
+def take(view: View) -> Motion:
+    """The left arm: waits before the meeting point, grips the cube there, holds it."""
+    cube = view.cube_pos
+    stage = np.array((_MEET_X - 0.11, _MEET_Y, _LOW + 0.005))
+    plan = motion(view, stage, _TAKE, 0.0, OPEN)
+
+    offered = _at_meeting_point(cube) & (cube[:, 2] > _LOW - 0.02) & (cube[:, 2] < _HIGH + 0.1)
+    lined_up = (np.abs(view.tcp_pos - cube)[:, 1:] < 0.03).all(axis=1)
+    at_cube = inside(view, "cube", (0.012, 0.012, 0.02))
+    approach = motion(view, cube, _TAKE, 0.012, np.where(at_cube, CLOSED, OPEN))
+    plan = approach.where(offered & lined_up, plan)
+
+    grip = held(view, "cube", _CUBE_WIDTH) & (cube[:, 2] > 0.1)
+    rise = np.where(cube[:, 2] < _HIGH + 0.003, _RISE, 0.0)
+    follow = motion(
+        view,
+        view.command_pos + np.stack((0 * rise, 0 * rise, rise), axis=1),
+        view.command_rot,
+        0.001,
+    )
+    return follow.where(grip, plan)
+
+
+def _at_meeting_point(cube: np.ndarray) -> np.ndarray:
+    return (np.abs(cube[:, :2] - (_MEET_X, _MEET_Y)) < 0.03).all(axis=1) & (cube[:, 2] > 0.15)
+
+
+def _partner_has_it(view: View) -> np.ndarray:
+    """(N,) bool: the partner has closed on the cube; never, where partners are not observed."""
+    if not view.sees_partner:
+        return np.zeros(len(view.commanded), bool)
+    near = np.linalg.norm(view.partner_tcp_pos - view.cube_pos, axis=1) < 0.02
+    return near & (view.partner_gripper[:, 0] < 0.63)
