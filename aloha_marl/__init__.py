@@ -36,5 +36,5 @@ __all__ = [
     "Task",
     "__version__",
     "parallel_env",
-
+    "policies",
 ]

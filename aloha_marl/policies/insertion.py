@@ -36,6 +36,10 @@ _WIDTH = {"peg": 0.45, "socket": 0.75}
 """Gripper opening below which the gripper has closed on it; they read 0.35 and 0.66 when held."""
 
 
+_ABOVE = {"peg": 0.009, "socket": 0.003}
+"""How far above the object's middle it is gripped [m]: lower, the finger tips rub on the table."""
+
+
 def hold_socket(view: View) -> Motion:
     """The left arm: picks the socket up and holds it level at the meeting point."""
     offset = np.einsum("ij,nj->ni", _LEVEL, view.socket_in_tool)
@@ -70,5 +74,5 @@ def _pick_and_lift(view: View, name: str, carry: Motion) -> Motion:
     rotation = tool_rotation(grasp_azimuth(view, name, np.pi), _PITCH)
     grip = held(view, name, _WIDTH[name])
     lift = motion(view, view.command_pos + (0, 0, 0.05), view.command_rot, 0.008)
-    plan = lift.where(grip, pick(view, name, rotation, above=0.003))
+    plan = lift.where(grip, pick(view, name, rotation, above=_ABOVE[name]))
     return carry.where(grip & (view[f"{name}_pos"][:, 2] > 0.08), plan)

@@ -68,11 +68,15 @@ def take(view: View) -> Motion:
     stage = np.array((_MEET_X - 0.11, _MEET_Y, _LOW + 0.005))
     plan = motion(view, stage, _TAKE, 0.0, OPEN)
 
-    offered = _at_meeting_point(cube) & (cube[:, 2] > _LOW - 0.02) & (cube[:, 2] < _HIGH + 0.1)
-    lined_up = (np.abs(view.tcp_pos - cube)[:, 1:] < 0.03).all(axis=1)
+    slow = np.linalg.norm(view.cube_linvel, axis=1) < 0.06
+    offered = _at_meeting_point(cube) & (cube[:, 2] > _LOW - 0.01) & (cube[:, 2] < _HIGH + 0.1)
+    aside = np.abs(view.cube_in_tool)[:, 1:].max(axis=1)
     at_cube = inside(view, "cube", (0.012, 0.012, 0.02))
-    approach = motion(view, cube, _TAKE, 0.012, np.where(at_cube, CLOSED, OPEN))
-    plan = approach.where(offered & lined_up, plan)
+    # Forward only while the cube is straight ahead; the fingers have 14 mm to spare on each side.
+    goal = cube.copy()
+    goal[:, 0] = np.where(aside < 0.01, cube[:, 0], np.minimum(cube[:, 0], view.command_pos[:, 0]))
+    approach = motion(view, goal, _TAKE, 0.012, np.where(at_cube, CLOSED, OPEN))
+    plan = approach.where(offered & (slow | at_cube) & (aside < 0.03), plan)
 
     grip = held(view, "cube", _CUBE_WIDTH) & (cube[:, 2] > 0.1)
     rise = np.where(cube[:, 2] < _HIGH + 0.003, _RISE, 0.0)

@@ -1,0 +1,19 @@
+"""Fixtures of the whole suite."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers import TASK_NAMES
+
+
+@pytest.fixture(params=TASK_NAMES)
+def task(request: pytest.FixtureRequest) -> str:
+    """Every task, by name."""
+    return request.param
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A generator that is the same in every test."""
+    return np.random.default_rng(0)

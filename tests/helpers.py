@@ -1,0 +1,168 @@
+"""What several test modules need: tables of cases, states made by hand, recorded motions."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import mujoco
+import numpy as np
+
+import aloha_marl
+from aloha_marl.arms import FINGERS, JOINTS, PADS_MEET, SIDES
+from aloha_marl.control import CONTROLS
+from aloha_marl.observations import SCOPES
+from aloha_marl.options import OBS_TYPES, STARTS
+from aloha_marl.rewards import REWARDS
+from aloha_marl.tasks import TASKS
+
+DATA = Path(__file__).parent / "data"
+CONSTANTS: dict[str, Any] = json.loads((DATA / "constants.json").read_text())
+TASK_NAMES = tuple(TASKS)
+
+ARM = len(JOINTS) + len(FINGERS)
+ROBOT = ARM * len(SIDES)
+SMALL = {"observation_width": 24, "observation_height": 24}
+AS_RECORDED = {
+    "rules": "gym_aloha",
+    "start": "gym_aloha",
+    "max_joint_speed": None,
+    "max_cycles": 10_000,
+}
+
+OPTION_VALUES: dict[str, tuple[Any, ...]] = {
+    "obs_type": OBS_TYPES,
+    "scope": SCOPES,
+    "control": tuple(CONTROLS),
+    "reward": tuple(REWARDS),
+    "rules": ("strict", "gym_aloha"),
+    "start": STARTS,
+    "max_joint_speed": (None, 1.0),
+    "max_cycles": (7,),
+    "agent_names": (("arm_0", "arm_1"),),
+    "cameras": (("angle", "wrist"),),
+}
+VARIANTS = [{}] + [
+    {option: value} for option, values in OPTION_VALUES.items() for value in values
+]
+"""Keywords that change one option at a time, through every value."""
+
+
+def variant_id(variant: Any) -> str:
+    """A readable id for a parametrised variant."""
+    return "-".join(f"{k}={v}" for k, v in variant.items()) or "default"
+
+
+def make(task: str, **options: Any) -> aloha_marl.AlohaParallelEnv:
+    """A parallel environment whose pictures, if any, are small."""
+    return aloha_marl.parallel_env(task, **(SMALL | options))
+
+
+def sample(env: aloha_marl.AlohaParallelEnv, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Uniform actions from the whole action spaces."""
+    actions = {}
+    for agent in env.possible_agents:
+        box = env.action_space(agent)
+        actions[agent] = rng.uniform(box.low, box.high).astype(np.float32)
+    return actions
+
+
+def flatten(value: Any) -> list[np.ndarray]:
+    """All arrays and numbers of nested dicts, in order, as arrays."""
+    if isinstance(value, dict):
+        return [array for part in value.values() for array in flatten(part)]
+    return [np.asarray(value)]
+
+
+def same(first: Any, second: Any) -> bool:
+    """Whether two nested results are equal bit for bit."""
+    a, b = flatten(first), flatten(second)
+    return len(a) == len(b) and all(
+        x.dtype == y.dtype and x.tobytes() == y.tobytes() for x, y in zip(a, b, strict=True)
+    )
+
+
+def recorded(name: str) -> Any:
+    """One of the recorded motions."""
+    return np.load(DATA / f"{name}.npz")
+
+
+def physics(env: aloha_marl.AlohaParallelEnv) -> np.ndarray:
+    """A copy of the whole integration state."""
+    return env.get_state().physics.copy()
+
+
+def put(
+    env: aloha_marl.AlohaParallelEnv,
+    qpos: np.ndarray,
+    qvel: np.ndarray | None = None,
+    ctrl: np.ndarray | None = None,
+) -> None:
+    """Puts a running environment into a state made by hand."""
+    data = env.data
+    data.qpos[:] = qpos
+    data.qvel[:] = 0 if qvel is None else qvel
+    data.ctrl[:] = qpos[:ROBOT] if ctrl is None else ctrl
+    kind = mujoco.mjtState.mjSTATE_INTEGRATION
+    vector = np.empty(mujoco.mj_stateSize(env.model, kind))
+    mujoco.mj_getState(env.model, data, vector, kind)
+    env.set_state(dataclasses.replace(env.get_state(), physics=vector[None]))
+
+
+def objects(env: aloha_marl.AlohaParallelEnv) -> tuple[str, ...]:
+    """The names of the task's objects, in order."""
+    return tuple(env.task.objects)
+
+
+def free_joint(env: aloha_marl.AlohaParallelEnv, name: str) -> tuple[slice, slice]:
+    """Where an object's pose and velocity stand in qpos and qvel."""
+    i = objects(env).index(name)
+    return slice(ROBOT + 7 * i, ROBOT + 7 * i + 7), slice(ROBOT + 6 * i, ROBOT + 6 * i + 6)
+
+
+def random_qpos(env: aloha_marl.AlohaParallelEnv, rng: np.random.Generator) -> np.ndarray:
+    """Arms anywhere within their limits, objects anywhere above the table, turned anyhow."""
+    low, high = env.model.actuator_ctrlrange.T
+    qpos = env.model.key("home").qpos.copy()
+    qpos[:ROBOT] = rng.uniform(low, high)
+    for name in objects(env):
+        pose = qpos[free_joint(env, name)[0]]
+        pose[:3] = rng.uniform((-0.3, 0.3, 0.05), (0.3, 0.7, 0.5))
+        quat = rng.normal(size=4)
+        pose[3:] = quat / np.linalg.norm(quat)
+    return qpos
+
+
+def narrowest(env: aloha_marl.AlohaParallelEnv, name: str) -> float:
+    """Half the size of an object along its own y axis."""
+    half = 0.0
+    for geom in env.task.objects[name]:
+        g = env.model.geom(geom)
+        half = max(half, abs(g.pos[1]) + g.size[1])
+    return half
+
+
+def in_hand(
+    env: aloha_marl.AlohaParallelEnv, qpos: np.ndarray, side: str, name: str
+) -> np.ndarray:
+    """The same positions, with the object between the closed fingers of that arm."""
+    qpos = qpos.copy()
+    arm = ARM * SIDES.index(side)
+    finger = PADS_MEET + narrowest(env, name) - 0.0005
+    qpos[arm + len(JOINTS) : arm + ARM] = finger, -finger
+    data = mujoco.MjData(env.model)
+    data.qpos[:] = qpos
+    mujoco.mj_kinematics(env.model, data)
+    tool = data.site(f"{side}/tcp")
+    pose = qpos[free_joint(env, name)[0]]
+    pose[:3] = tool.xpos
+    mujoco.mju_mat2Quat(pose[3:], tool.xmat)
+    return qpos
+
+
+def touching(model: mujoco.MjModel, data: mujoco.MjData) -> set[frozenset[str]]:
+    """Pairs of names of the geoms that touch."""
+    names = [model.geom(i).name for i in range(model.ngeom)]
+    return {frozenset((names[a], names[b])) for a, b in data.contact.geom[: data.ncon]}
