@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from aloha_marl.kinematics import rotation_vector
 from aloha_marl.policies.motion import (
+    CLOSED,
     Motion,
     View,
     grasp_azimuth,
@@ -16,7 +18,9 @@ from aloha_marl.policies.motion import (
 )
 
 _PITCH = np.radians(75)
-_LEVEL = tool_rotation(0.0, _PITCH)
+
+_MOST = np.radians(12)
+"""How far the tool is pitched otherwise at most, to level what it holds."""
 
 _SOCKET = np.array((0.439, 0.0, 0.20))
 """Where the left arm holds the socket's middle, in its base frame [m]."""
@@ -24,6 +28,9 @@ _SOCKET = np.array((0.439, 0.0, 0.20))
 _BETWEEN_BASES = 0.938
 _AXIS = np.array((_BETWEEN_BASES - _SOCKET[0], 0.0, _SOCKET[2]))
 """The socket's place in the right arm's frame, turned half round: the peg comes from its -x side."""
+
+_MOUTH = 0.12
+"""Distance of the two middles [m] at which the peg enters the socket."""
 
 _READY, _TOUCHING, _STOP = 0.15, 0.1005, 0.0975
 """Distances of the two middles along the axis [m]: before the push, when peg and pin touch (0.04 +
@@ -42,31 +49,50 @@ _ABOVE = {"peg": 0.009, "socket": 0.003}
 
 def hold_socket(view: View) -> Motion:
     """The left arm: picks the socket up and holds it level at the meeting point."""
-    offset = np.einsum("ij,nj->ni", _LEVEL, view.socket_in_tool)
-    there = motion(view, _SOCKET - offset, _LEVEL)
+    there = _carry(view, "socket", _SOCKET)
+    apart = np.abs(there.position - view.command_pos).max(axis=1)
+    turn = rotation_vector(np.swapaxes(view.command_rot, -1, -2) @ there.rotation)
+    arrived = (apart < 0.005) & (np.linalg.norm(turn, axis=1) < 0.03)
     # Arrived, it holds its command: following the socket while it is pushed would give way.
-    arrived = (np.abs(view.command_pos - there.position) < 0.012).all(axis=1)
-    return _pick_and_lift(view, "socket", stay(view, 0.0).where(arrived, there))
+    entered = np.linalg.norm(view.peg_pos - view.socket_pos, axis=1) < _MOUTH + 0.005
+    return _pick_and_lift(view, "socket", stay(view, CLOSED).where(arrived | entered, there))
 
 
 def insert_peg(view: View) -> Motion:
     """The right arm: picks the peg up, lines it up with the socket, pushes until they touch."""
     peg, socket = view.peg_pos, view.socket_pos
-    offset = np.einsum("ij,nj->ni", _LEVEL, view.peg_in_tool)
     presented = (np.abs(socket - _AXIS) < (0.03, 0.02, 0.02)).all(axis=1)
     still = np.linalg.norm(view.socket_linvel, axis=1) < 0.03
     target = np.where(presented[:, None], socket, _AXIS)
 
     gap = socket[:, 0] - peg[:, 0]
-    ready = motion(view, target - offset - (_READY, 0, 0), _LEVEL)
     aside = np.abs(socket - peg)[:, 1:].max(axis=1)
-    tilt = np.abs(view.peg_x_axis[:, 1:]).max(axis=1)
-    entered = gap < 0.12
-    lined_up = presented & (aside < 0.007) & (tilt < 0.12) & (still | entered) & (gap < 0.17)
-    push = motion(view, target - offset - (_STOP, 0, 0), _LEVEL, _PUSH)
-    carry = push.where(lined_up, ready)
+    tilt = np.abs(view.peg_x_axis - view.socket_x_axis * _sign(view))[:, 1:].max(axis=1)
+    lined_up = presented & (aside < 0.007) & (tilt < 0.1) & (still | (gap < _MOUTH)) & (gap < 0.17)
+    ready = _carry(view, "peg", target - (_READY, 0, 0))
+    push = _carry(view, "peg", target - (_STOP, 0, 0))
+    push.speed = np.full(len(gap), _PUSH)
     touching = presented & (gap < _TOUCHING) & (aside < 0.012)
-    return _pick_and_lift(view, "peg", stay(view, 0.0).where(touching, carry))
+    return _pick_and_lift(view, "peg", stay(view, CLOSED).where(touching, push.where(lined_up, ready)))
+
+
+def _sign(view: View) -> np.ndarray:
+    """(N, 1) -1 where peg and socket point opposite ways, else 1: either end goes in."""
+    along = (view.peg_x_axis * view.socket_x_axis).sum(axis=1, keepdims=True)
+    return np.where(along < 0, -1.0, 1.0)
+
+
+def _carry(view: View, name: str, position: np.ndarray) -> Motion:
+    """A free move that brings a held object to a place, its long axis along the base's x axis.
+
+    How the object lies in the hand is measured, so that slipping at the grasp does no harm.
+    """
+    axis = np.einsum("nji,nj->ni", view.rotation("tcp"), view[f"{name}_x_axis"])
+    # Between flat pads it can only pitch. Correcting more than that would make it swing.
+    pitch = np.arctan2(np.abs(axis[:, 2]), np.abs(axis[:, 0]))
+    rotation = tool_rotation(0.0, np.clip(pitch, _PITCH - _MOST, _PITCH + _MOST))
+    offset = np.einsum("nij,nj->ni", rotation, view[f"{name}_in_tool"])
+    return motion(view, position - offset, rotation)
 
 
 def _pick_and_lift(view: View, name: str, carry: Motion) -> Motion:

@@ -135,9 +135,11 @@ def drive(view: View, goal: Motion) -> np.ndarray:
     return np.column_stack((view.commanded + share[:, None] * step, goal.gripper))
 
 
-def tool_rotation(azimuth: np.ndarray | float, pitch: float, roll: float = 0.0) -> np.ndarray:
+def tool_rotation(
+    azimuth: np.ndarray | float, pitch: np.ndarray | float, roll: float = 0.0
+) -> np.ndarray:
     """(..., 3, 3) tool that points to an azimuth, pitched down, then rolled about itself [rad]."""
-    azimuth = np.asarray(azimuth, float)
+    azimuth, pitch = np.broadcast_arrays(np.asarray(azimuth, float), pitch)
     cos, sin = np.cos(azimuth), np.sin(azimuth)
     down, level = np.sin(pitch), np.cos(pitch)
     zero = np.zeros_like(azimuth)

@@ -1,0 +1,209 @@
+"""Seeds and states decide everything, bit for bit."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from helpers import AS_RECORDED, flatten, make, physics, recorded, same, sample
+
+ROLLOUT = """
+import hashlib, sys
+import numpy as np
+import aloha_marl
+
+env = aloha_marl.parallel_env(sys.argv[1], max_cycles=40)
+digest = hashlib.sha256()
+rng = np.random.default_rng(5)
+for seed in (11, None, None):
+    results = [env.reset(seed=seed)[0]]
+    while env.agents:
+        actions = {
+            agent: rng.uniform(box.low, box.high).astype(np.float32)
+            for agent, box in env.action_spaces.items()
+        }
+        results.append(env.step(actions)[0])
+    for observations in results:
+        for agent in env.possible_agents:
+            digest.update(observations[agent].tobytes())
+    digest.update(env.get_state().physics.tobytes())
+print(digest.hexdigest())
+"""
+
+
+def episodes(task: str, seed: int, count: int = 3, **options: object) -> list[object]:
+    """Everything seen in a few episodes of random actions; only the first is seeded."""
+    env = make(task, max_cycles=120, **options)
+    draw = np.random.default_rng(9)
+    seen: list[object] = []
+    for episode in range(count):
+        seen += env.reset(seed=seed if episode == 0 else None)
+        while env.agents:
+            seen += env.step(sample(env, draw))
+            seen.append(env.state())
+    return seen
+
+
+@pytest.mark.parametrize("start", ["random", "gym_aloha"])
+def test_same_seed_same_episodes(task: str, start: str) -> None:
+    """Two environments with one seed never differ, also in the unseeded episodes after it."""
+    first, second = (episodes(task, 4, start=start) for _ in range(2))
+    assert len(first) == len(second)
+    assert all(same(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_reset_forgets_what_came_before(task: str) -> None:
+    """A used environment and a fresh one are alike after a seeded reset."""
+    used, fresh = make(task), make(task)
+    draw = np.random.default_rng(1)
+    used.reset(seed=77)
+    for _ in range(150):
+        used.step(sample(used, draw))
+    results = []
+    for env in (used, fresh):
+        draw = np.random.default_rng(2)
+        seen = [env.reset(seed=3)]
+        seen += [env.step(sample(env, draw)) for _ in range(60)]
+        results.append((seen, physics(env)))
+    for (a, b), (c, d) in [results]:
+        assert all(same(x, y) for first, second in zip(a, c, strict=True)
+                   for x, y in zip(first, second, strict=True))
+        np.testing.assert_array_equal(b, d)
+
+
+def test_across_processes(task: str) -> None:
+    """Processes with different hash seeds print the same digest."""
+    digests = set()
+    for hash_seed in ("0", "1"):
+        done = subprocess.run(
+            [sys.executable, "-c", ROLLOUT, task],
+            env={"PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        digests.add(done.stdout.strip())
+    assert len(digests) == 1
+    assert len(digests.pop()) == hashlib.sha256().digest_size * 2
+
+
+def test_seeds_matter(task: str) -> None:
+    """Different seeds give different starts, and unseeded resets go on in the stream."""
+    env = make(task)
+    starts = {env.reset(seed=seed)[0]["left_arm"].tobytes() for seed in range(20)}
+    assert len(starts) == 20
+    stream = [env.reset(seed=0)[0]["left_arm"].tobytes()]
+    stream += [env.reset()[0]["left_arm"].tobytes() for _ in range(5)]
+    assert len(set(stream)) == 6
+    again = [env.reset(seed=0)[0]["left_arm"].tobytes()]
+    again += [env.reset()[0]["left_arm"].tobytes() for _ in range(5)]
+    assert stream == again
+
+
+def test_random_resets_are_not_all_alike(task: str) -> None:
+    """Two environments that were never seeded start differently."""
+    first, second = (make(task).reset()[0]["left_arm"] for _ in range(2))
+    assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("rules", ["strict", "gym_aloha"])
+@pytest.mark.parametrize(("name", "when"), [("b_transfer_1", 420), ("b_insertion_1", 400)])
+def test_state_resumes_in_mid_grasp(name: str, when: int, rules: str) -> None:
+    """From a saved state with an object in the hand, the future repeats bit for bit."""
+    motion = recorded(name)
+    options = AS_RECORDED | {"rules": rules}
+    env, other = (make(str(motion["task"]), **options) for _ in range(2))
+    env.reset(seed=int(motion["seed"]))
+    other.reset(seed=99)
+    for action in motion["actions"][:when]:
+        env.core.step(action.reshape(1, 2, 7).astype(float))
+    assert env.data.ncon > 2
+    assert env.core.readings.finger_touch.any()
+    saved = env.get_state()
+    futures = []
+    for resumed in (env, env, other):
+        if futures:
+            resumed.set_state(saved)
+        future = [resumed.state()]
+        for action in motion["actions"][when : when + 80]:
+            resumed.core.step(action.reshape(1, 2, 7).astype(float))
+            future += [resumed.state(), resumed.core.stage.copy(), resumed.core.reward.copy()]
+        future += [physics(resumed), resumed.data.contact.geom.copy()]
+        futures.append(future)
+    for future in futures[1:]:
+        assert all(same(a, b) for a, b in zip(futures[0], future, strict=True))
+
+
+def test_state_resumes_among_random_actions(task: str) -> None:
+    """Saved anywhere in an episode of random actions, also while links lie on the table."""
+    env, other = make(task), make(task)
+    env.reset(seed=2)
+    other.reset(seed=3)
+    draw = np.random.default_rng(4)
+    for _ in range(12):
+        for _ in range(10):
+            env.step(sample(env, draw))
+        saved = env.get_state()
+        actions = [sample(env, draw) for _ in range(10)]
+        straight = [env.step(action) for action in actions]
+        for resumed in (env, other):
+            resumed.set_state(saved)
+            again = [resumed.step(action) for action in actions]
+            for first, second in zip(straight, again, strict=True):
+                assert all(same(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_saved_state_is_a_copy(task: str) -> None:
+    """Stepping on does not change a saved state, nor does resuming use it up."""
+    env = make(task)
+    env.reset(seed=2)
+    saved = env.get_state()
+    before = [array.copy() for array in vars(saved).values() if isinstance(array, np.ndarray)]
+    draw = np.random.default_rng(4)
+    for _ in range(2):
+        for _ in range(20):
+            env.step(sample(env, draw))
+        after = [array for array in vars(saved).values() if isinstance(array, np.ndarray)]
+        assert all(same(a, b) for a, b in zip(before, after, strict=True))
+        env.set_state(saved)
+    np.testing.assert_array_equal(physics(env), before[0])
+
+
+def test_state_restores_the_clock_and_the_agents(task: str) -> None:
+    """Going back from the end makes the episode run again for as long as it had left."""
+    env = make(task, max_cycles=10)
+    env.reset(seed=0)
+    draw = np.random.default_rng(0)
+    for _ in range(4):
+        env.step(sample(env, draw))
+    saved = env.get_state()
+    for _ in range(2):
+        steps = 0
+        while env.agents:
+            *_, truncations, _ = env.step(sample(env, draw))
+            steps += 1
+        assert steps == 6
+        assert all(truncations.values())
+        ended = env.get_state()
+        env.set_state(saved)
+        assert env.agents == env.possible_agents
+    env.set_state(ended)
+    assert env.agents == []
+
+
+def test_observed_state_after_set_state(task: str) -> None:
+    """``state()`` right after resuming is what it was when the state was saved."""
+    env = make(task)
+    env.reset(seed=8)
+    draw = np.random.default_rng(0)
+    for _ in range(30):
+        env.step(sample(env, draw))
+    saved, state = env.get_state(), env.state()
+    env.step(sample(env, draw))
+    assert not np.array_equal(env.state(), state)
+    env.set_state(saved)
+    np.testing.assert_array_equal(env.state(), state)
+    assert all(np.isfinite(array).all() for array in flatten(env.state()))
