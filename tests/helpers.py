@@ -70,9 +70,11 @@ def sample(env: aloha_marl.AlohaParallelEnv, rng: np.random.Generator) -> dict[s
 
 
 def flatten(value: Any) -> list[np.ndarray]:
-    """All arrays and numbers of nested dicts, in order, as arrays."""
+    """All arrays and numbers of nested dicts, tuples and lists, in order, as arrays."""
     if isinstance(value, dict):
         return [array for part in value.values() for array in flatten(part)]
+    if isinstance(value, tuple | list):
+        return [array for part in value for array in flatten(part)]
     return [np.asarray(value)]
 
 

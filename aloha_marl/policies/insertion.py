@@ -19,8 +19,8 @@ from aloha_marl.policies.motion import (
 
 _PITCH = np.radians(75)
 
-_MOST = np.radians(12)
-"""How far the tool is pitched otherwise at most, to level what it holds."""
+_PITCHES = np.radians(50), np.radians(88)
+"""Between which the tool is pitched to level what it holds."""
 
 _SOCKET = np.array((0.439, 0.0, 0.20))
 """Where the left arm holds the socket's middle, in its base frame [m]."""
@@ -90,7 +90,7 @@ def _carry(view: View, name: str, position: np.ndarray) -> Motion:
     axis = np.einsum("nji,nj->ni", view.rotation("tcp"), view[f"{name}_x_axis"])
     # Between flat pads it can only pitch. Correcting more than that would make it swing.
     pitch = np.arctan2(np.abs(axis[:, 2]), np.abs(axis[:, 0]))
-    rotation = tool_rotation(0.0, np.clip(pitch, _PITCH - _MOST, _PITCH + _MOST))
+    rotation = tool_rotation(0.0, np.clip(pitch, *_PITCHES))
     offset = np.einsum("nij,nj->ni", rotation, view[f"{name}_in_tool"])
     return motion(view, position - offset, rotation)
 
