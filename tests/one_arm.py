@@ -1,0 +1,122 @@
+"""Policies by which one arm alone tries to get the reward, the other being frozen at its start.
+
+Each acts for one side on that side's observation of scope ``partner``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from aloha_marl.observations import Layout
+from aloha_marl.policies.motion import (
+    Motion,
+    View,
+    drive,
+    grasp_azimuth,
+    held,
+    motion,
+    pick,
+    tool_rotation,
+)
+from aloha_marl.tasks import TASKS
+
+_STEEP = tool_rotation(0.0, np.radians(75))
+
+
+def _picked(view: View, name: str, width: float, pitch: float, symmetry: float, above: float):
+    """(N,) whether the object is in the hand, and the motion that gets it there and lifts it."""
+    rotation = tool_rotation(grasp_azimuth(view, name, symmetry), np.radians(pitch))
+    grip = held(view, name, width)
+    lift = motion(view, view.command_pos + (0, 0, 0.05), view.command_rot, 0.008)
+    plan = lift.where(grip, pick(view, name, rotation, above))
+    return grip & (view[f"{name}_pos"][:, 2] > 0.08), plan
+
+
+def pick_the_cube_up(view: View) -> Motion:
+    """Lifts the cube off the table and keeps it."""
+    up, plan = _picked(view, "cube", 0.68, 60, np.pi / 2, 0.004)
+    there = motion(view, (0.45, 0, 0.25), tool_rotation(0.0, np.radians(60)))
+    return there.where(up, plan)
+
+
+def carry_to_the_idle_finger(view: View) -> Motion:
+    """Brings the cube to the tips of the partner's fingers and presses it against them."""
+    up, plan = _picked(view, "cube", 0.68, 60, np.pi / 2, 0.004)
+    rotation = tool_rotation(0.0, np.radians(15))
+    tip = view.partner_tcp_pos + 0.02 * view.partner_tcp_x_axis
+    before = motion(view, tip - (0.10, 0, 0), rotation)
+    press = motion(view, tip, rotation, 0.004)
+    ahead = (np.abs(view.tcp_pos - tip)[:, 1:] < 0.03).all(axis=1)
+    return press.where(ahead, before).where(up, plan)
+
+
+def push_the_peg_in_on_the_table(view: View) -> Motion:
+    """Pushes the peg into the socket that lies on the table."""
+    return _join_on_the_table(view, "peg", "socket", 0.45, above=0.009, rise=-0.002)
+
+
+def put_the_socket_over_the_peg(view: View) -> Motion:
+    """Picks the socket up and pushes it over the peg that lies on the table."""
+    return _join_on_the_table(view, "socket", "peg", 0.75, above=0.006, rise=0.012)
+
+
+def _join_on_the_table(
+    view: View, name: str, other: str, width: float, above: float, rise: float
+) -> Motion:
+    """Takes one object and pushes it along x against the other one, which lies on the table.
+
+    Args:
+        view: the observation.
+        name: of the object to take.
+        other: of the one that lies there.
+        width: gripper opening that tells that the object is held.
+        above: how far above its middle it is gripped [m].
+        rise: how far the held object's middle is above the other's when they join [m].
+    """
+    _, plan = _picked(view, name, width, 75, np.pi, above)
+    offset = np.einsum("ij,nj->ni", _STEEP, view[f"{name}_in_tool"])
+    place = view[f"{other}_pos"] - offset + (0, 0, rise)
+    ready = motion(view, place - (0.17, 0, -0.05), _STEEP)
+    low = motion(view, place - (0.16, 0, 0), _STEEP, 0.006)
+    push = motion(view, place - (0.09, 0, 0), _STEEP, 0.0015)  # slowly: the arm rises as it lags
+    apart = view[f"{other}_pos"] - view[f"{name}_pos"] + (0, 0, rise)
+    straight = (np.abs(apart[:, 1]) < 0.008) & (apart[:, 0] < 0.19)
+    level = np.abs(apart[:, 2]) < np.where(apart[:, 0] > 0.135, 0.006, 0.02)
+    carry = push.where(straight & level, low.where(straight, ready))
+    in_hand = held(view, name, width)
+    return carry.where(in_hand & (straight | (view[f"{name}_pos"][:, 2] > 0.06)), plan)
+
+
+ATTEMPTS: dict[str, tuple[str, str, Callable[[View], Motion]]] = {
+    "the left arm picks the cube up": ("transfer_cube", "left", pick_the_cube_up),
+    "the right arm brings the cube to the idle finger": (
+        "transfer_cube",
+        "right",
+        carry_to_the_idle_finger,
+    ),
+    "the right arm pushes the peg in on the table": (
+        "insertion",
+        "right",
+        push_the_peg_in_on_the_table,
+    ),
+    "the left arm puts the socket over the peg": (
+        "insertion",
+        "left",
+        put_the_socket_over_the_peg,
+    ),
+}
+"""What is tried -> task, side, where the tool shall go next."""
+
+
+class OneArm:
+    """Acts for one arm by one of the attempts."""
+
+    def __init__(self, attempt: str):
+        self.task, self.side, self._plan = ATTEMPTS[attempt]
+        self._layout = Layout(tuple(TASKS[self.task].objects), "partner")
+
+    def __call__(self, observation: np.ndarray) -> np.ndarray:
+        view = View(observation[None], self._layout)
+        return drive(view, self._plan(view))[0].astype(np.float32)
