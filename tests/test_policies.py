@@ -1,0 +1,106 @@
+"""The scripted experts: what a policy is, and that they solve the tasks."""
+
+from __future__ import annotations
+
+import gymnasium
+import numpy as np
+import pytest
+
+import aloha_marl
+from aloha_marl import policies
+from aloha_marl.arms import AGENTS
+from aloha_marl.observations import Layout
+
+SCOPES = ("partner", "local")
+
+
+def play(task: str, scope: str, seed: int, **options) -> tuple[bool, int, list[np.ndarray]]:
+    """Success, steps, and what the arms saw in one episode."""
+    env = aloha_marl.parallel_env(task, scope=scope, **options)
+    arms = policies.load("scripted", task, scope)
+    observations, infos = env.reset(seed=seed)
+    seen, steps = [], 0
+    while env.agents:
+        seen.append(np.stack([observations[agent] for agent in AGENTS]))
+        actions = {agent: arms[agent](observations[agent]) for agent in env.agents}
+        observations, *_, infos = env.step(actions)
+        steps += 1
+    return infos[AGENTS[0]]["is_success"], steps, seen
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("task", aloha_marl.TASKS)
+def test_experts_solve_the_task(task: str, scope: str) -> None:
+    """Random starts, strict rules: at least 19 of 20 episodes, 170 steps on average."""
+    episodes = [play(task, scope, seed)[:2] for seed in range(20_000, 20_020)]
+    steps = [steps for success, steps in episodes if success]
+    assert len(steps) >= 19
+    assert np.mean(steps) <= 170
+
+
+@pytest.mark.parametrize("name", ["TransferCube", "Insertion"])
+def test_experts_solve_gym_aloha_ids(name: str) -> None:
+    """The same experts act through the ids that behave like gym-aloha."""
+    env = gymnasium.make(f"aloha_marl/GymAloha{name}-v0", obs_type="state")
+    parallel = env.unwrapped.env
+    arms = policies.load("scripted", parallel.task.name)
+    rewards = []
+    for seed in range(30_000, 30_005):
+        state, _ = env.reset(seed=seed)
+        terminated = truncated = False
+        while not (terminated or truncated):
+            views = parallel.map_global_state_to_local_observations(state)
+            action = np.concatenate([arms[agent](views[agent]) for agent in AGENTS])
+            state, reward, terminated, truncated, _ = env.step(action)
+        rewards.append(reward)
+    assert rewards == [4.0] * 5
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("task", aloha_marl.TASKS)
+def test_batches_equal_single_calls(task: str, scope: str) -> None:
+    """A policy is a pure function: rows of a batch, in any order, give the single actions."""
+    _, _, seen = play(task, scope, seed=1)
+    for index, agent in enumerate(AGENTS):
+        rows = np.stack(seen)[::7, index]
+        policy = policies.load("scripted", task, scope)[agent]
+        single = np.stack([policy(row) for row in rows])
+        np.testing.assert_allclose(policy(rows), single, atol=1e-6)
+        np.testing.assert_array_equal(policy(rows[::-1])[::-1], policy(rows))
+        policy.reset()
+        assert single.shape == (len(rows), 7)
+        assert single.dtype == np.float32
+
+
+@pytest.mark.parametrize("task", aloha_marl.TASKS)
+def test_targets_are_ramped(task: str) -> None:
+    """No joint target is more than 0.06 rad from the one in force."""
+    layout = Layout(tuple(aloha_marl.TASKS[task].objects), "partner")
+    _, _, seen = play(task, "partner", seed=2)
+    for index, agent in enumerate(AGENTS):
+        rows = np.stack(seen)[:, index].astype(float)
+        commanded = rows[:, layout["joint_pos"]] + rows[:, layout["command_gap"]]
+        policy = policies.load("scripted", task)[agent]
+        moved = np.abs(policy(rows)[:, :6] - commanded)
+        assert moved.max() <= 0.06
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("expert", "insertion"), "policy='expert' is unknown; valid: 'scripted'"),
+        (("scripted", "juggle"), "task='juggle' is unknown; valid: 'transfer_cube', 'insertion'"),
+        (("scripted", "insertion", "full"), "scope='full' is unknown; valid: 'partner', 'local'"),
+    ],
+)
+def test_load_names_what_is_valid(arguments: tuple[str, ...], text: str) -> None:
+    """Unknown names are told apart, with the valid ones."""
+    with pytest.raises(ValueError, match=text):
+        policies.load(*arguments)
+
+
+def test_wrong_observation_is_told() -> None:
+    """A policy refuses observations of another task or scope."""
+    policy = policies.load("scripted", "insertion")["left_arm"]
+    with pytest.raises(ValueError, match="this policy reads"):
+        policy(np.zeros(59, np.float32))
