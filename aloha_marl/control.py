@@ -33,7 +33,7 @@ class Control(abc.ABC):
 
     @abc.abstractmethod
     def __init__(self, low: np.ndarray, high: np.ndarray):
-        """Takes the (8,) limits of an arm's actuators [rad, m]."""
+        """Takes the (n, 2, 8) limits of the arms' actuators [rad, m]."""
 
     @abc.abstractmethod
     def targets(self, actions: np.ndarray, ctrl: np.ndarray) -> np.ndarray:
@@ -54,8 +54,9 @@ class _Absolute(Control):
     def __init__(self, low: np.ndarray, high: np.ndarray):
         # Straight lines through (lower bound, lower limit) and (upper bound, upper limit). The left
         # finger opens towards +y, the right one towards -y.
-        start = np.concatenate((low[:GRIPPER], [GRIPPER_CLOSED, -GRIPPER_CLOSED]))
-        end = np.concatenate((high[:GRIPPER], [GRIPPER_OPEN, -GRIPPER_OPEN]))
+        start, end = low.copy(), high.copy()
+        start[:, :, GRIPPER:] = GRIPPER_CLOSED, -GRIPPER_CLOSED
+        end[:, :, GRIPPER:] = GRIPPER_OPEN, -GRIPPER_OPEN
         action_low, action_high = self.low[_DRIVEN_BY], self.high[_DRIVEN_BY]
         self._scale = (end - start) / (action_high - action_low)
         self._offset = start - self._scale * action_low
@@ -73,11 +74,11 @@ class JointPosition(_Absolute):
     unit = ("rad", "0 closed .. 1 open")
 
     def __init__(self, low: np.ndarray, high: np.ndarray):
-        self.low = np.append(low[:GRIPPER], 0.0)
-        self.high = np.append(high[:GRIPPER], 1.0)
+        self.low = np.append(low[0, 0, :GRIPPER], 0.0)
+        self.high = np.append(high[0, 0, :GRIPPER], 1.0)
         super().__init__(low, high)
         # Written out, not computed, so that a joint's target is the action bit for bit.
-        self._scale[:GRIPPER], self._offset[:GRIPPER] = 1, 0
+        self._scale[:, :, :GRIPPER], self._offset[:, :, :GRIPPER] = 1, 0
 
 
 class JointPositionNormalized(_Absolute):

@@ -148,7 +148,8 @@ class Observer:
         self.layout = Layout(readings.names, scope)
         self.state_layout = Layout(readings.names, "full")
         own = Layout(readings.names, "partner").space()
-        self._low, self._high = own.low, own.high
+        shape = (len(readings.gripper), 2, own.shape[0])
+        self._low, self._high = (np.broadcast_to(b, shape).copy() for b in (own.low, own.high))
         self._readings = readings
         self.update()
 
@@ -156,13 +157,14 @@ class Observer:
         """Takes in the current readings: every own quantity, in the order of `quantities`."""
         readings = self._readings
         touch = readings.finger_touch
+        n = len(touch)
         view = np.concatenate(
             (
                 readings.own_motion,
                 readings.opening,
                 readings.command_gap,
                 readings.objects,
-                touch.reshape(*touch.shape[:2], -1),
+                touch.reshape(n, 2, -1),
                 readings.partner_tcp,
                 readings.gripper[:, ::-1],
             ),

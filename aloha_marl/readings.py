@@ -12,7 +12,6 @@ from aloha_marl.arms import FINGERS, GRIPPER_CLOSED, GRIPPER_SPAN, JOINTS, PADS_
 from aloha_marl.scene import OBJECT_SENSORS, TCP_SENSORS, SceneSpec
 
 _TCP = 3 * len(TCP_SENSORS)
-_CLOSED = np.array((GRIPPER_CLOSED / GRIPPER_SPAN, 0.0))
 _OBJECT = 3 * (len(OBJECT_SENSORS) + 1)  # the last: the object's position in the tool frame
 
 
@@ -32,6 +31,7 @@ class Readings:
         objects: (n, 2, 18 k) per object position [m], x axis, z axis, linear velocity [m/s] and
             angular velocity [rad/s] in the arm's base frame, position in its tool frame [m].
         finger_pos, finger_vel: (n, 2, 2) [m, m/s].
+        touching: whether any finger of any simulation touches anything.
         finger_touch: (n, 2, k, 2) bool, which finger touches which object.
         half_extents: (k, 3) half sizes [m] of a box around each object.
     """
@@ -67,14 +67,20 @@ class Readings:
         fingers = fingers.reshape(n, len(SIDES), 2, len(FINGERS))
         self.finger_pos, self.finger_vel = fingers[:, :, 0], fingers[:, :, 1]
         self._left_finger, self._right_finger = fingers[..., 0], fingers[..., 1]
+        self._closed = np.zeros_like(self._left_finger)
+        self._closed[:, :, 0] = GRIPPER_CLOSED / GRIPPER_SPAN
         self._poses = self.objects.reshape(n, len(SIDES), k, _OBJECT)
-        self._contacts = sensordata[:, arms:]
         self._targets = ctrl.reshape(n, len(SIDES), -1)[:, :, : len(JOINTS)]
 
-        self._contact_starts = np.cumsum([0, *sizes[:-1]])
-        self._finger_contacts = 2 * k * len(FINGERS)
-        self._other_contacts = {
-            frozenset(pair): self._finger_contacts + i for i, pair in enumerate(scene.other_pairs())
+        # Columns of contacts: fingers with objects first, then the other pairs.
+        starts = arms + np.cumsum([0, *sizes])
+        finger_pairs = len(SIDES) * k * len(FINGERS)
+        self._finger_counts = sensordata[:, arms : starts[finger_pairs]]
+        self._finger_starts = starts[:finger_pairs] - arms
+        self._no_touch = np.zeros((n, len(SIDES), k, len(FINGERS)), bool)
+        self._contacts = {
+            frozenset(pair): sensordata[:, starts[i] : starts[i + 1]]
+            for i, pair in enumerate(scene.other_pairs(), start=finger_pairs)
         }
         self.half_extents = np.stack([_half_extents(model, name) for name in self.names])
         # An object is held between the pads, not balanced on closed finger tips: the pads are at
@@ -88,13 +94,21 @@ class Readings:
         self.command_gap = self._targets - self.joint_pos
         apart = self._left_finger - self._right_finger
         apart *= 0.5 / GRIPPER_SPAN
-        apart -= _CLOSED
+        apart -= self._closed
         self.opening = apart
         self.gripper, self.gripper_vel = apart[:, :, :1], apart[:, :, 1:]
-        self._found = np.add.reduceat(self._contacts, self._contact_starts, axis=1) > 0
-        self.finger_touch = self._found[:, : self._finger_contacts].reshape(
-            len(self._found), 2, -1, len(FINGERS)
-        )
+        self.touching = bool(np.count_nonzero(self._finger_counts))
+        if self.touching:
+            self.finger_touch = self._pairs(self._finger_counts, self._finger_starts).reshape(
+                self._no_touch.shape
+            )
+        else:
+            self.finger_touch = self._no_touch
+
+    @staticmethod
+    def _pairs(counts: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        """(n, pairs) bool from (n, geom pairs) numbers of contacts."""
+        return np.add.reduceat(counts, starts, axis=1) > 0
 
     def grip(self, side: str, name: str) -> np.ndarray:
         """(n,) bool: both fingers touch the object and it is between them."""
@@ -108,7 +122,7 @@ class Readings:
 
     def contact(self, first: str, second: str) -> np.ndarray:
         """(n,) bool: two geoms or objects touch; the table or a pair of ``Task.contacts``."""
-        return self._found[:, self._other_contacts[frozenset((first, second))]]
+        return self._contacts[frozenset((first, second))].any(axis=1)
 
     def clearance(self, name: str) -> np.ndarray:
         """(n,) height of the object's lowest corner above the table top [m]."""

@@ -32,6 +32,8 @@ class Simulation:
         self.ctrl = self.data.ctrl[None]
         self.sensordata = self.data.sensordata[None]
         self._warnings = self.data.warning.number[None, _DIVERGED]
+        self._none = np.zeros(1, bool)
+        self._none.flags.writeable = False
         self._state_size = mujoco.mj_stateSize(model, _STATE)
 
     def reset(self, qpos: np.ndarray, ctrl: np.ndarray) -> None:
@@ -69,7 +71,7 @@ class Simulation:
 
     def diverged(self) -> np.ndarray:
         """(1,) bool: MuJoCo met a bad number since the last reset and put the model at qpos0."""
-        return self._warnings.any(axis=1)
+        return self._warnings.any(axis=1) if np.count_nonzero(self._warnings) else self._none
 
     def get_state(self) -> np.ndarray:
         """(1, S) the whole integration state, a copy."""

@@ -57,6 +57,8 @@ class Task(abc.ABC):
     def stage(self, readings: Readings, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Judges the state by the ``strict`` rules.
 
+        Called while a finger touches an object or the memory is not zero; the stage is 0 otherwise.
+
         Args:
             readings: of n simulations.
             memory: (n, memory_size) int, zero at the start of an episode; not to be written.

@@ -1,0 +1,207 @@
+"""The subcommands of ``aloha-marl``."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from aloha_marl import policies
+from aloha_marl.evaluation import Episode, Evaluation, environment, evaluate
+from aloha_marl.observations import SCOPES
+from aloha_marl.options import STARTS
+from aloha_marl.recording import record
+from aloha_marl.tables import tables
+from aloha_marl.tasks import TASKS
+
+app = typer.Typer(
+    help="ALOHA's two arms as agents: demonstrations, evaluation and tables.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+_TASKS = ", ".join(TASKS)
+
+
+@contextlib.contextmanager
+def usage_errors() -> Iterator[None]:
+    """Shows what the package says about a bad value as an error of usage: exit code 2."""
+    try:
+        yield
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+@app.command()
+def demo(
+    task: Annotated[
+        list[str] | None, typer.Option(help=f"Task, may be repeated: {_TASKS}.", show_default="all")
+    ] = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes per task.")] = 5,
+    first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for the videos.")] = Path("out"),
+    video: Annotated[bool, typer.Option(help="Film the first episode of each task.")] = True,
+) -> None:
+    """Lets the scripted experts play and films them."""
+    names = task or list(TASKS)
+    with usage_errors():
+        arms = {name: policies.load("scripted", name) for name in names}
+    seeds = range(first_seed, first_seed + episodes)
+    console = Console()
+    table = Table(
+        *("task", "seed", *(f"stage {i}" for i in range(1, 5)), "steps", "success"),
+        box=box.SIMPLE_HEAD,
+        title="Step in which each stage was first reached (50 steps per second)",
+    )
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name in names:
+        with progress(console, name, episodes) as done:
+            result = evaluate(name, arms[name], seeds, on_episode=done)
+        for episode in result.episodes:
+            first = ("-" if step is None else str(step) for step in episode.first_steps)
+            cells = (name, str(episode.seed), *first, str(episode.steps), mark(episode))
+            table.add_row(*cells, end_section=episode is result.episodes[-1])
+    console.print(table)
+    if not video:
+        return
+    for name in names:
+        path = out / f"{name}.mp4"
+        try:
+            record(name, arms[name], first_seed, path)
+        except RuntimeError as error:
+            console.print(f"No video: {escape(str(error))}", highlight=False)
+            return
+        console.print(f"{path}: seed {first_seed}", highlight=False)
+
+
+@app.command("eval")
+def evaluation(
+    task: Annotated[str, typer.Option(help=f"One of {_TASKS}.")] = "transfer_cube",
+    policy: Annotated[
+        str, typer.Option(help=f"One of {', '.join(policies.NAMES)}.")
+    ] = policies.NAMES[0],
+    episodes: Annotated[int, typer.Option(min=1, help="How many.")] = 300,
+    first_seed: Annotated[int, typer.Option(min=0, help="Seeds go on from here.")] = 10_000,
+    scope: Annotated[
+        str, typer.Option(help=f"What an arm may know, of {', '.join(SCOPES)}.")
+    ] = SCOPES[0],
+    rules: Annotated[
+        str, typer.Option(help="How stages are judged: strict, gym_aloha.")
+    ] = "strict",
+    start: Annotated[str, typer.Option(help=f"What is drawn: {', '.join(STARTS)}.")] = STARTS[0],
+    max_cycles: Annotated[int, typer.Option(help="Steps until an episode is cut off.")] = 300,
+    max_joint_speed: Annotated[
+        str, typer.Option(help="Limit of the commanded joints [rad/s], or 'none'.")
+    ] = "3.14",
+    json: Annotated[Path | None, typer.Option(help="Write all results to this file.")] = None,
+) -> None:
+    """Plays many seeded episodes and counts the successes."""
+    options = {"rules": rules, "start": start, "max_cycles": max_cycles}
+    with usage_errors():
+        options["max_joint_speed"] = speed(max_joint_speed)
+        arms = policies.load(policy, task, scope)
+        environment(task, arms, **options).close()
+    console = Console()
+    seeds = range(first_seed, first_seed + episodes)
+    with progress(console, task, episodes) as done:
+        result = evaluate(task, arms, seeds, policy_name=policy, on_episode=done, **options)
+    console.print(report(result))
+    if json is not None:
+        json.parent.mkdir(parents=True, exist_ok=True)
+        json.write_text(result.to_json())
+        console.print(f"{json}: every episode", highlight=False)
+
+
+@app.command()
+def show(
+    task: Annotated[list[str], typer.Argument(help=f"One or more of {_TASKS}.")],
+    scope: Annotated[
+        str, typer.Option(help=f"What an arm may know: {', '.join(SCOPES)}.")
+    ] = SCOPES[0],
+    markdown: Annotated[bool, typer.Option(help="As Markdown, with scope full.")] = False,
+) -> None:
+    """Lists every number of the observations and actions, the stages and the cameras."""
+    with usage_errors():
+        parts = {name: list(tables(name, "full" if markdown else scope)) for name in task}
+    if markdown:
+        typer.echo(as_markdown(parts), nl=False)
+        return
+    console = Console()
+    for name, content in parts.items():
+        console.print(f"\n[bold]{name}[/]: {TASKS[name].summary}\n")
+        for part in content:
+            table = Table(
+                *part.columns, box=box.SIMPLE_HEAD, title=part.title, title_justify="left"
+            )
+            for row in part.rows:
+                table.add_row(*map(escape, row))
+            console.print(table)
+
+
+def as_markdown(parts: dict[str, list[Any]]) -> str:
+    """The page of documentation with the tables of these tasks."""
+    text = "# Observations and actions\n\nMade by `aloha-marl show " + " ".join(parts)
+    text += " --markdown`.\n\nEach scope is a prefix of `full`; both arms observe the same "
+    text += "quantities, each in its own base frame.\n"
+    for name, content in parts.items():
+        text += f"\n## {name}\n\n{TASKS[name].summary[0].upper()}{TASKS[name].summary[1:]}.\n"
+        text += "".join(f"\n{part.markdown()}" for part in content)
+    return text
+
+
+def report(result: Evaluation) -> Table:
+    """The figures of an evaluation."""
+    low, high = result.interval
+    steps = result.success_steps
+    table = Table(box=box.SIMPLE, show_header=False, title=f"{result.policy} on {result.task}")
+    rows = {
+        "success": f"{result.successes} of {len(result.episodes)} = {result.success_rate:.1%} "
+        f"(95 % interval {low:.1%} .. {high:.1%})",
+        "steps of successes": f"mean {sum(steps) / len(steps):.1f}, worst {max(steps)}"
+        if steps
+        else "-",
+        "highest stage": ", ".join(f"{i}: {n}" for i, n in result.stage_counts.items()),
+        "diverged": str(sum(episode.diverged for episode in result.episodes)),
+        "failed seeds": ", ".join(str(e.seed) for e in result.episodes if not e.success) or "-",
+    }
+    for name, text in rows.items():
+        table.add_row(name, text)
+    return table
+
+
+@contextlib.contextmanager
+def progress(console: Console, label: str, total: int) -> Iterator[Callable[[Episode], None]]:
+    """A bar that advances by one with every episode and is gone at the end."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+        row = bar.add_task(label, total=total)
+        yield lambda _: bar.advance(row)
+
+
+def mark(episode: Episode) -> str:
+    """Whether it succeeded, in colour."""
+    if episode.success:
+        return "[green]yes[/]"
+    return "[red]diverged[/]" if episode.diverged else "[red]no[/]"
+
+
+def speed(text: str) -> float | None:
+    """A speed [rad/s], or None for the word none."""
+    if text.lower() == "none":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(
+            f"max_joint_speed={text!r} must be a positive number [rad/s] or 'none'"
+        ) from None

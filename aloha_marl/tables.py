@@ -1,0 +1,89 @@
+"""What a task's observations, actions, stages and cameras are: tables made from the code itself."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from aloha_marl.arms import JOINTS
+from aloha_marl.control import CONTROLS
+from aloha_marl.observations import SCOPES, Layout
+from aloha_marl.options import choose
+from aloha_marl.parallel_env import AlohaParallelEnv
+from aloha_marl.rendering import camera_names
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A title, the names of the columns, and rows of text."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+    def markdown(self) -> str:
+        """The table as Markdown, under a heading."""
+        lines = [self.columns, ("---",) * len(self.columns), *self.rows]
+        body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        return f"### {self.title}\n\n{body}\n"
+
+
+def tables(task: str, scope: str) -> Iterator[Table]:
+    """Stages, scopes, observation, actions and cameras of a task.
+
+    Args:
+        task: its name.
+        scope: of the observation whose every number is listed.
+
+    Raises:
+        ValueError: an unknown task or scope; the message lists the valid ones.
+    """
+    choose("scope", scope, SCOPES)
+    env = AlohaParallelEnv(task)
+    objects = tuple(env.task.objects)
+    stages = enumerate(env.task.stages, start=1)
+    yield Table("Stages", ("stage", "meaning"), [(str(i), text) for i, text in stages])
+
+    sizes = {name: Layout(objects, name).size for name in SCOPES}
+    yield Table(
+        "Scopes",
+        ("scope", "indices", "numbers"),
+        [
+            (name, f"0 .. {size - 1}", str(size))
+            for name, size in sorted(sizes.items(), key=lambda item: item[1])
+        ],
+    )
+    yield Table(
+        f"Observation of one arm, scope {scope}",
+        ("index", "name", "unit", "low", "high", "frame"),
+        [(str(row[0]), *row[1:]) for row in Layout(objects, scope).rows()],
+    )
+    yield _actions(task)
+    yield Table(
+        "Cameras",
+        ("camera", "fixed to", "field of view"),
+        [
+            (name, env.model.body(env.model.cam_bodyid[i]).name, f"{env.model.cam_fovy[i]:g} deg")
+            for name, i in camera_names(env.model).items()
+        ],
+    )
+
+
+def _actions(task: str) -> Table:
+    columns = []
+    for name in CONTROLS:
+        env = AlohaParallelEnv(task, control=name)
+        box = env.action_space(env.possible_agents[0])
+        joints, gripper = env.core.control.unit
+        columns.append(
+            [
+                f"{low:.4g} .. {high:.4g} [{joints if i < len(JOINTS) else gripper}]"
+                for i, (low, high) in enumerate(zip(box.low, box.high, strict=True))
+            ]
+        )
+    names = (*JOINTS, "gripper")
+    return Table(
+        "Action of one arm, per control mode",
+        ("index", "name", *CONTROLS),
+        [(str(i), *cells) for i, cells in enumerate(zip(names, *columns, strict=True))],
+    )
