@@ -18,6 +18,7 @@ from aloha_marl import policies
 from aloha_marl.evaluation import Episode, Evaluation, environment, evaluate
 from aloha_marl.observations import SCOPES
 from aloha_marl.options import STARTS
+from aloha_marl.policies import scripted
 from aloha_marl.recording import record
 from aloha_marl.tables import tables
 from aloha_marl.tasks import TASKS
@@ -93,7 +94,7 @@ def evaluation(
     episodes: Annotated[int, typer.Option(min=1, help="How many.")] = 300,
     first_seed: Annotated[int, typer.Option(min=0, help="Seeds go on from here.")] = 10_000,
     scope: Annotated[
-        str, typer.Option(help=f"What an arm may know, of {', '.join(SCOPES)}.")
+        str, typer.Option(help=f"What an arm may know: {', '.join(scripted.SCOPES)}.")
     ] = SCOPES[0],
     rules: Annotated[
         str, typer.Option(help="How stages are judged: strict, gym_aloha.")

@@ -176,10 +176,10 @@ class Observer:
         self._view = np.minimum(view, self._high, out=view)
 
     def observations(self) -> np.ndarray:
-        """(n, 2, D) float32, one observation per arm, never written again."""
+        """(n, 2, D) float32, one observation per arm; the caller's to keep."""
         if self.layout.scope == "full":
             return self._full()
-        return self._view[:, :, : self.layout.size]
+        return self._view[:, :, : self.layout.size].copy()
 
     def state(self) -> np.ndarray:
         """(n, S) float32: both arms' own quantities, the left arm's first."""

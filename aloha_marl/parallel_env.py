@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -203,9 +204,13 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, np.ndarray], EzPickl
     @functools.cached_property
     def physics(self) -> Any:
         """A ``dm_control.mujoco.Physics`` on the same model and data, for named access."""
-        from dm_control import mujoco as dm_mujoco
-
-        return dm_mujoco.Physics(self.data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its window library, where there is no screen
+            from dm_control import mujoco as dm_mujoco
+            from dm_control.mujoco import wrapper
+        data = wrapper.MjData(wrapper.MjModel(self.model))
+        data._data = self.data  # dm_control offers no constructor for data that exists
+        return dm_mujoco.Physics(data)
 
     # ------------------------------------------------------------------ MaMuJoCo's four maps
 
@@ -293,13 +298,18 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, np.ndarray], EzPickl
                 if names
             )
             raise ValueError(f"{problem}; agents: {', '.join(self.possible_agents)}")
-        given = [np.asarray(actions[agent]) for agent in self.possible_agents]
-        for agent, action in zip(self.possible_agents, given, strict=True):
+        given = []
+        for agent in self.possible_agents:
+            try:
+                action = np.asarray(actions[agent])
+            except ValueError as error:
+                raise ValueError(f"{agent}: action is not an array: {error}") from None
             if action.shape != (ACTION_SIZE,) or action.dtype.kind not in "fiu":
                 raise ValueError(
                     f"{agent}: action must be {ACTION_SIZE} numbers, got shape {action.shape} of "
                     f"dtype {action.dtype}"
                 )
+            given.append(action)
         checked = np.array(given, float)
         # The sum of the squares is finite if all numbers are; if it is not, look at each.
         if not math.isfinite(np.vdot(checked, checked)):

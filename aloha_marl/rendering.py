@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import copy
 import ctypes.util
 import importlib
 import os
 import sys
+import weakref
 
 import mujoco
 import numpy as np
 
 from aloha_marl.arms import SIDES
+
+
+_OPEN: weakref.WeakSet[mujoco.Renderer] = weakref.WeakSet()
 
 
 def camera_names(model: mujoco.MjModel) -> dict[str, int]:
@@ -66,6 +71,11 @@ class Renderer:
                 "'apt-get install libegl1 libgl1-mesa-dri'; MUJOCO_GL=egl, osmesa or glfw chooses "
                 "a backend. State observations need none of this."
             ) from error
+        if not _OPEN:
+            # After OpenGL's own, so run before it: a context can't be freed once that is gone.
+            atexit.unregister(_close_all)
+            atexit.register(_close_all)
+        _OPEN.add(self._renderer)
         if quality == "fast":
             self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
 
@@ -76,7 +86,13 @@ class Renderer:
 
     def close(self) -> None:
         """Frees the OpenGL context."""
+        _OPEN.discard(self._renderer)
         self._renderer.close()
+
+
+def _close_all() -> None:
+    for renderer in list(_OPEN):
+        renderer.close()
 
 
 def _choose_backend() -> None:

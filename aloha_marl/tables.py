@@ -58,7 +58,7 @@ def tables(task: str, scope: str) -> Iterator[Table]:
         ("index", "name", "unit", "low", "high", "frame"),
         [(str(row[0]), *row[1:]) for row in Layout(objects, scope).rows()],
     )
-    yield _actions(task)
+    yield from _actions(task)
     yield Table(
         "Cameras",
         ("camera", "fixed to", "field of view"),
@@ -69,21 +69,16 @@ def tables(task: str, scope: str) -> Iterator[Table]:
     )
 
 
-def _actions(task: str) -> Table:
-    columns = []
+def _actions(task: str) -> Iterator[Table]:
     for name in CONTROLS:
         env = AlohaParallelEnv(task, control=name)
-        box = env.action_space(env.possible_agents[0])
+        bounds = env.action_space(env.possible_agents[0])
         joints, gripper = env.core.control.unit
-        columns.append(
-            [
-                f"{low:.4g} .. {high:.4g} [{joints if i < len(JOINTS) else gripper}]"
-                for i, (low, high) in enumerate(zip(box.low, box.high, strict=True))
-            ]
-        )
-    names = (*JOINTS, "gripper")
-    return Table(
-        "Action of one arm, per control mode",
-        ("index", "name", *CONTROLS),
-        [(str(i), *cells) for i, cells in enumerate(zip(names, *columns, strict=True))],
-    )
+        rows = [
+            (str(i), part, joints if part in JOINTS else gripper, f"{low:.6g}", f"{high:.6g}")
+            for i, (part, low, high) in enumerate(
+                zip((*JOINTS, "gripper"), bounds.low, bounds.high, strict=True)
+            )
+        ]
+        title = f"Action of one arm, control {name}"
+        yield Table(title, ("index", "name", "unit", "low", "high"), rows)

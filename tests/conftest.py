@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from helpers import TASK_NAMES
@@ -17,3 +19,9 @@ def task(request: pytest.FixtureRequest) -> str:
 def rng() -> np.random.Generator:
     """A generator that is the same in every test."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs every test in an empty folder: MuJoCo writes its warnings to the working directory."""
+    monkeypatch.chdir(tmp_path)

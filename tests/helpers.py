@@ -44,9 +44,7 @@ OPTION_VALUES: dict[str, tuple[Any, ...]] = {
     "agent_names": (("arm_0", "arm_1"),),
     "cameras": (("angle", "wrist"),),
 }
-VARIANTS = [{}] + [
-    {option: value} for option, values in OPTION_VALUES.items() for value in values
-]
+VARIANTS = [{}] + [{option: value} for option, values in OPTION_VALUES.items() for value in values]
 """Keywords that change one option at a time, through every value."""
 
 
@@ -146,9 +144,7 @@ def narrowest(env: aloha_marl.AlohaParallelEnv, name: str) -> float:
     return half
 
 
-def in_hand(
-    env: aloha_marl.AlohaParallelEnv, qpos: np.ndarray, side: str, name: str
-) -> np.ndarray:
+def in_hand(env: aloha_marl.AlohaParallelEnv, qpos: np.ndarray, side: str, name: str) -> np.ndarray:
     """The same positions, with the object between the closed fingers of that arm."""
     qpos = qpos.copy()
     arm = ARM * SIDES.index(side)

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from helpers import flatten, make, sample
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """MuJoCo writes its warnings to a file in the working directory."""
-    monkeypatch.chdir(tmp_path)
 
 
 def finite(value: Any) -> bool:
@@ -57,9 +50,7 @@ def test_poisoned_state(task: str, poison: str, where: int, rules: str) -> None:
     assert finite(env.state())
     assert env.agents == []
     draws = [np.random.default_rng(1) for _ in range(2)]
-    np.testing.assert_array_equal(
-        *(e.reset(seed=2)[0]["right_arm"] for e in (env, clean))
-    )
+    np.testing.assert_array_equal(*(e.reset(seed=2)[0]["right_arm"] for e in (env, clean)))
     for _ in range(20):
         results = [e.step(sample(e, d)) for e, d in zip((env, clean), draws, strict=True)]
         assert results[0][4]["left_arm"]["diverged"] == 0

@@ -72,6 +72,8 @@ def test_rotation_vectors_round_trip() -> None:
     """Rotation vector to matrix and back."""
     vectors = np.random.default_rng(1).uniform(-1.5, 1.5, (1000, 3))
     matrices = kinematics.rotation_matrix(vectors)
-    np.testing.assert_allclose(matrices @ np.swapaxes(matrices, 1, 2), np.tile(np.eye(3), (1000, 1, 1)), atol=1e-12)
+    np.testing.assert_allclose(
+        matrices @ np.swapaxes(matrices, 1, 2), np.tile(np.eye(3), (1000, 1, 1)), atol=1e-12
+    )
     np.testing.assert_allclose(kinematics.rotation_vector(matrices), vectors, atol=1e-9)
     np.testing.assert_allclose(kinematics.rotation_matrix(np.zeros(3)), np.eye(3))

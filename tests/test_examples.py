@@ -1,0 +1,111 @@
+"""The examples run, and the example of a task is a task like the others."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from helpers import ARM, ROBOT, put
+from pettingzoo.test import parallel_api_test
+
+import aloha_marl
+from aloha_marl import kinematics
+from aloha_marl.arms import JOINTS, PADS_MEET, SIDES
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+HANDLE = 0.02  # half width [m]
+REACH = 0.19  # from the tray's middle to a handle [m]
+DOWN = np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0]], float)  # a tool that points down
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_example_runs(path: Path, tmp_path: Path) -> None:
+    """Each file runs by itself, from any folder, without a warning."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+@pytest.fixture(scope="module")
+def custom() -> ModuleType:
+    """The module of the example."""
+    spec = importlib.util.spec_from_file_location("custom_task", EXAMPLES / "custom_task.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def positions(
+    env: aloha_marl.AlohaParallelEnv, height: float, opening: float, tilt: float = 0.0
+) -> np.ndarray:
+    """The tray at that height, its handles between the fingers of both arms.
+
+    Args:
+        env: of the example's task.
+        height: of the tray's middle [m].
+        opening: between each pad and the handle [m]; negative presses it.
+        tilt: of the tray about its long axis [rad].
+    """
+    qpos = env.model.key("home").qpos.copy()
+    qpos[ROBOT:] = 0, 0.5, height, np.cos(tilt / 2), np.sin(tilt / 2), 0, 0
+    base = env.model.body("right/base").pos[0]
+    tool = np.array([base - REACH, 0, height + 0.015])
+    joints, reachable = kinematics.inverse(tool, DOWN)
+    assert reachable
+    finger = PADS_MEET + HANDLE + opening
+    for arm in range(len(SIDES)):
+        qpos[ARM * arm : ARM * arm + len(JOINTS)] = joints
+        qpos[ARM * arm + len(JOINTS) : ARM * (arm + 1)] = finger, -finger
+    return qpos
+
+
+def hold(env: aloha_marl.AlohaParallelEnv, qpos: np.ndarray, steps: int) -> list[int]:
+    """The stages while the arms stay where they are and close their grippers a little more."""
+    ctrl = qpos[:ROBOT].copy()
+    ctrl.reshape(len(SIDES), ARM)[:, len(JOINTS) :] *= 0.8
+    env.reset(seed=0)
+    put(env, qpos, ctrl=ctrl)
+    stages = []
+    for _ in range(steps):
+        if not env.agents:
+            break
+        still = dict.fromkeys(env.agents, np.zeros(7, np.float32))
+        infos = env.step(still)[-1]
+        stages.append(infos[env.possible_agents[0]]["stage"])
+    return stages
+
+
+def test_custom_task_api(custom: ModuleType) -> None:
+    """PettingZoo's own test."""
+    parallel_api_test(aloha_marl.parallel_env(custom.LiftTray(), max_cycles=20), num_cycles=100)
+
+
+@pytest.mark.parametrize(
+    ("height", "opening", "tilt", "stage"),
+    [
+        (0.04, 0.01, 0.0, 0),
+        (0.04, -0.0005, 0.0, 2),
+        (0.08, -0.0005, 0.0, 3),
+        (0.2, -0.0005, 0.0, 4),
+    ],
+)
+def test_custom_task_stages(
+    custom: ModuleType, height: float, opening: float, tilt: float, stage: int
+) -> None:
+    """States placed by hand reach each stage."""
+    env = aloha_marl.parallel_env(custom.LiftTray(), control="joint_delta")
+    stages = hold(env, positions(env, height, opening, tilt), 1 if stage == 0 else 15)
+    assert max(stages) == stage, stages

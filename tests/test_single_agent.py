@@ -1,0 +1,320 @@
+"""Both arms as one agent, and the views of it for gymnasium, dm_control and dm_env."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dm_env
+import gymnasium
+import numpy as np
+import pytest
+from absl.testing import absltest
+from dm_env import specs, test_utils
+from gymnasium import spaces
+from helpers import (
+    OPTION_VALUES,
+    ROBOT,
+    SMALL,
+    TASK_NAMES,
+    flatten,
+    free_joint,
+    make,
+    objects,
+    physics,
+    recorded,
+    sample,
+)
+
+import aloha_marl
+from aloha_marl.dm_environment import AlohaDmEnv
+from aloha_marl.single_agent import OBS_TYPES
+
+
+def single(task: str, obs_type: str = "state", **options: Any) -> aloha_marl.AlohaSingleAgent:
+    """A merged environment with small pictures."""
+    return aloha_marl.AlohaSingleAgent(make(task, **options), obs_type=obs_type)
+
+
+def env_id(task: str) -> str:
+    """The Gymnasium id of a task."""
+    return f"aloha_marl/{task.title().replace('_', '')}-v0"
+
+
+@pytest.mark.parametrize("control", OPTION_VALUES["control"])
+def test_merge_is_exact(task: str, control: str) -> None:
+    """A merged episode is the parallel one, bit for bit, until both end."""
+    apart = make(task, control=control)
+    merged = single(task, control=control)
+    observations, infos = apart.reset(seed=7)
+    observation, info = merged.reset(seed=7)
+    draw = np.random.default_rng(0)
+    over = False
+    steps = 0
+    while not over:
+        np.testing.assert_array_equal(observation, apart.state())
+        np.testing.assert_array_equal(physics(merged.env), physics(apart))
+        assert info == infos["left_arm"] == infos["right_arm"]
+        actions = sample(apart, draw)
+        action = np.concatenate([actions[agent] for agent in apart.possible_agents])
+        assert action in merged.action_space
+        observations, rewards, terminations, truncations, infos = apart.step(actions)
+        observation, reward, terminated, truncated, info = merged.step(action)
+        assert reward == rewards["left_arm"] == rewards["right_arm"]
+        assert terminated is terminations["left_arm"]
+        assert truncated is truncations["right_arm"]
+        over = terminated or truncated
+        steps += 1
+    assert apart.agents == []
+    assert steps == 300
+    assert set(observations) == {"left_arm", "right_arm"}
+
+
+def test_left_arm_first(task: str) -> None:
+    """The first seven numbers move the left arm, the others the right one."""
+    env = single(task)
+    for half in range(2):
+        env.reset(seed=0)
+        before = env.env.data.ctrl.reshape(2, 8).copy()
+        action = before[:, :7].copy()
+        action[:, 6] = 0.1
+        action[half, 0] += 0.05
+        env.step(action.ravel())
+        moved = np.abs(env.env.data.ctrl.reshape(2, 8) - before)[:, :6] > 1e-6
+        assert moved[half].tolist() == [True, False, False, False, False, False]
+        assert not moved[1 - half].any()
+
+
+@pytest.mark.parametrize("obs_type", OBS_TYPES)
+def test_observations(task: str, obs_type: str) -> None:
+    """Every kind of observation is in its space and says what the simulation is."""
+    env = gymnasium.make(env_id(task), obs_type=obs_type, **SMALL)
+    base = env.unwrapped.env
+    k = len(objects(base))
+    draw = np.random.default_rng(0)
+    observation, _ = env.reset(seed=2)
+    for _ in range(6):
+        assert observation in env.observation_space
+        data = base.data
+        arms = data.qpos[:ROBOT].reshape(2, 8)[:, :7].copy()
+        arms[:, 6] = (arms[:, 6] - 0.01844) / 0.03956
+        rates = data.qvel[:ROBOT].reshape(2, 8)[:, :7].copy()
+        rates[:, 6] /= 0.03956
+        poses = np.concatenate([data.qpos[free_joint(base, name)[0]] for name in objects(base)])
+        if obs_type == "state":
+            np.testing.assert_array_equal(observation, base.state())
+        for key, want in (
+            ("agent_pos", arms),
+            ("qpos", arms),
+            ("qvel", rates),
+            ("environment_state", poses),
+            ("env_state", poses),
+        ):
+            if isinstance(observation, dict) and key in observation:
+                np.testing.assert_allclose(observation[key], want.ravel(), rtol=0, atol=1e-12)
+        observation, *_ = env.step(draw.uniform(env.action_space.low, env.action_space.high))
+    keys = {
+        "pixels": {"top"},
+        "pixels_agent_pos": {"pixels", "agent_pos"},
+        "environment_state_agent_pos": {"environment_state", "agent_pos"},
+        "full": {"qpos", "qvel", "env_state", "images"},
+    }
+    if obs_type in keys:
+        assert set(observation) == keys[obs_type]
+        for name, size in (("environment_state", 7 * k), ("env_state", 7 * k), ("qvel", 14)):
+            assert name not in observation or observation[name].shape == (size,)
+    if obs_type == "full":
+        assert set(observation["images"]) == {"top", "angle", "vis"}
+    env.close()
+
+
+@pytest.mark.parametrize("obs_type", [name for name in OBS_TYPES if name != "pixels"])
+def test_observations_are_the_callers(task: str, obs_type: str) -> None:
+    """What was returned does not change with later steps."""
+    env = single(task, obs_type)
+    draw = np.random.default_rng(0)
+    kept = [env.reset(seed=0)[0]]
+    low, high = env.action_space.low, env.action_space.high
+    kept += [env.step(draw.uniform(low, high))[0] for _ in range(3)]
+    copies = [[array.copy() for array in flatten(observation)] for observation in kept]
+    env.step(draw.uniform(low, high))
+    env.reset()
+    for observation, copied in zip(kept, copies, strict=True):
+        for array, copy in zip(flatten(observation), copied, strict=True):
+            np.testing.assert_array_equal(array, copy)
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"obs_type": "pixel"}, ("pixel", *OBS_TYPES)),
+        ({"obs_type": "pixels", "cameras": ("moon",)}, ("moon", "top", "angle")),
+        ({"obs_type": "pixels", "cameras": ("wrist",)}, ("wrist", "left_wrist")),
+        ({"obs_type": "state", "scop": "full"}, ("scop", "scope")),
+        ({"obs_type": "state", "control": "torque"}, ("torque", "joint_position")),
+        ({"obs_type": "state", "max_cycles": 0}, ("max_cycles",)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("prefix", ["", "GymAloha"])
+def test_bad_options(
+    task: str, prefix: str, options: dict[str, Any], named: tuple[str, ...]
+) -> None:
+    """Bad options are refused through the ids as everywhere; the message lists what is valid."""
+    with pytest.raises(ValueError, match=r".") as error:
+        gymnasium.make(env_id(task).replace("/", f"/{prefix}"), **options)
+    for text in named:
+        assert text in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        np.zeros(13),
+        np.zeros((2, 7)),
+        np.full(14, np.nan),
+        np.append(np.zeros(13), np.inf),
+        np.full(14, "0"),
+        np.full(14, True),
+        None,
+    ],
+    ids=["short", "matrix", "nan", "infinity", "text", "boolean", "none"],
+)
+def test_bad_action(task: str, bad: Any) -> None:
+    """A bad action is refused before anything moves."""
+    env = single(task)
+    env.reset(seed=0)
+    before = physics(env.env)
+    with pytest.raises(ValueError, match="action"):
+        env.step(bad)
+    np.testing.assert_array_equal(physics(env.env), before)
+    env.step(np.zeros(14))
+
+
+def test_action_space(task: str) -> None:
+    """The arms' boxes side by side."""
+    env = single(task)
+    box = env.env.action_space("left_arm")
+    assert env.action_space == spaces.Box(
+        np.tile(box.low, 2), np.tile(box.high, 2), dtype=np.float32
+    )
+
+
+def test_success_terminates(task: str) -> None:
+    """Stage 4 ends the episode for good, as a success and not as a truncation."""
+    motion = {"transfer_cube": "b_transfer_1", "insertion": "b_insertion_1"}[task]
+    recording = recorded(motion)
+    env = single(task, rules="gym_aloha", start="gym_aloha", max_joint_speed=None, max_cycles=900)
+    env.reset(seed=1)
+    for action in recording["actions"]:
+        _, reward, terminated, truncated, info = env.step(action)
+        if terminated:
+            break
+    assert terminated is True
+    assert truncated is False
+    assert reward == 4
+    assert info["is_success"] == 1
+    assert info["stage"] == 4
+    with pytest.raises(RuntimeError, match="reset"):
+        env.step(action)
+
+
+def test_dm_control_physics(task: str) -> None:
+    """``physics`` is named access to the live model and data, not a copy."""
+    env = make(task)
+    env.reset(seed=0)
+    view = env.physics
+    assert view is env.physics
+    draw = np.random.default_rng(0)
+    for _ in range(3):
+        env.step(sample(env, draw))
+        np.testing.assert_array_equal(view.data.qpos, env.data.qpos)
+        for i, side in enumerate(("left", "right")):
+            assert view.named.data.qpos[f"{side}/waist"] == env.data.qpos[8 * i]
+            site = env.data.site(f"{side}/tcp").xpos
+            np.testing.assert_array_equal(view.named.data.site_xpos[f"{side}/tcp"], site)
+    assert np.shares_memory(view.data.qpos, env.data.qpos)
+    assert view.model.nq == env.model.nq
+
+
+# ---------------------------------------------------------------- dm_env
+
+
+class DmConformance(test_utils.EnvironmentTestMixin, absltest.TestCase):
+    """dm_env's own test of an environment."""
+
+    def make_object_under_test(self) -> AlohaDmEnv:
+        """A short episode, so that its end is met."""
+        return AlohaDmEnv(single(TASK_NAMES[0], max_cycles=20), seed=0)
+
+    def make_action_sequence(self) -> Any:
+        """Valid actions, past the end of the episode."""
+        space = self.environment.action_spec()
+        draw = np.random.default_rng(0)
+        for _ in range(50):
+            yield draw.uniform(space.minimum, space.maximum).astype(space.dtype)
+
+
+def test_dm_env_specs(task: str) -> None:
+    """Specs are the spaces, and what comes out conforms to them."""
+    for obs_type in ("state", "environment_state_agent_pos", "pixels_agent_pos"):
+        env = AlohaDmEnv(single(task, obs_type, max_cycles=4), seed=1)
+        spec = env.action_spec()
+        assert isinstance(spec, specs.BoundedArray)
+        assert spec.shape == (14,)
+        draw = np.random.default_rng(0)
+        step = env.reset()
+        assert step.first()
+        assert step.reward is None
+        count = 0
+        while not step.last():
+            validate(step.observation, env.observation_spec())
+            step = env.step(draw.uniform(spec.minimum, spec.maximum).astype(np.float32))
+            count += 1
+        assert count == 4
+        assert step.discount == 1  # out of time, not a failure
+        assert env.step(np.zeros(14, np.float32)).first()
+        env.close()
+
+
+def validate(value: Any, spec: Any) -> None:
+    """Checks nested observations, key by key."""
+    if isinstance(spec, dict):
+        assert value.keys() == spec.keys()
+        for key, part in spec.items():
+            validate(value[key], part)
+    else:
+        spec.validate(value)
+
+
+def test_dm_env_discount_on_success() -> None:
+    """Success has discount 0."""
+    env = AlohaDmEnv(
+        single(
+            "transfer_cube",
+            rules="gym_aloha",
+            start="gym_aloha",
+            max_joint_speed=None,
+            max_cycles=900,
+        ),
+        seed=1,
+    )
+    step = env.reset()
+    for action in recorded("b_transfer_1")["actions"]:
+        step = env.step(action)
+        if step.last():
+            break
+    assert step.step_type is dm_env.StepType.LAST
+    assert step.discount == 0
+    assert step.reward == 4
+
+
+def test_dm_env_seed(task: str) -> None:
+    """The seed decides the first episode, and the stream goes on from it."""
+    runs = []
+    for _ in range(2):
+        env = AlohaDmEnv(single(task), seed=5)
+        runs.append([env.reset().observation["observation"] for _ in range(3)])
+    np.testing.assert_array_equal(runs[0], runs[1])
+    assert not np.array_equal(runs[0][0], runs[0][1])
+    assert env.physics.data.qpos.size == 16 + 7 * {"transfer_cube": 1, "insertion": 2}[task]

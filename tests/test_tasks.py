@@ -1,0 +1,444 @@
+"""How far an episode has got: both rule books, on made-up readings and on real contacts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import (
+    AS_RECORDED,
+    free_joint,
+    in_hand,
+    make,
+    objects,
+    put,
+    recorded,
+    sample,
+    touching,
+)
+
+from aloha_marl.arms import FINGERS, SIDES
+from aloha_marl.tasks import TASKS, Insertion, TransferCube
+from aloha_marl.tasks.base import CLEARANCE, START_HEIGHT
+
+LIFTED = 5 * CLEARANCE
+
+
+class Situation:
+    """Stands in for readings: what one moment looks like to a task.
+
+    Args:
+        names: the task's objects.
+        grips: "side object" pairs that are gripped with both fingers.
+        touches: "side object" pairs touched by the left finger alone, or "side object finger".
+        contacts: other pairs that touch, such as "table cube".
+        clearance: object -> height above the table [m]; 0 if not given.
+    """
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        grips: tuple[str, ...] = (),
+        touches: tuple[str, ...] = (),
+        contacts: tuple[str, ...] = (),
+        clearance: dict[str, float] | None = None,
+    ):
+        self._grips = {tuple(pair.split()) for pair in grips}
+        self._contacts = {frozenset(pair.split()) for pair in contacts}
+        self._clearance = clearance or {}
+        self.finger_touch = np.zeros((1, len(SIDES), len(names), len(FINGERS)), bool)
+        for side, name in self._grips:
+            self.finger_touch[0, SIDES.index(side), names.index(name)] = True
+        for touch in touches:
+            side, name, *finger = touch.split()
+            which = FINGERS.index(finger[0]) if finger else 0
+            self.finger_touch[0, SIDES.index(side), names.index(name), which] = True
+        self._names = names
+
+    def grip(self, side: str, name: str) -> np.ndarray:
+        """Whether it is held."""
+        return np.array([(side, name) in self._grips])
+
+    def touch(self, side: str, name: str) -> np.ndarray:
+        """Whether any finger is on it."""
+        return self.finger_touch[:, SIDES.index(side), self._names.index(name)].any(axis=1)
+
+    def contact(self, first: str, second: str) -> np.ndarray:
+        """Whether two things touch."""
+        return np.array([frozenset((first, second)) in self._contacts])
+
+    def clearance(self, name: str) -> np.ndarray:
+        """Its height."""
+        return np.array([self._clearance.get(name, 0.0)])
+
+
+def cube(*grips: str, lifted: bool = True, **more: Any) -> Situation:
+    """A moment of transfer_cube."""
+    return Situation(
+        ("cube",),
+        tuple(f"{side} cube" for side in grips),
+        clearance={"cube": LIFTED if lifted else 0.0},
+        contacts=() if lifted else ("table cube",),
+        **more,
+    )
+
+
+def both(*contacts: str, peg: bool = True, socket: bool = True, **more: Any) -> Situation:
+    """A moment of insertion with the right objects in both hands, lifted or not."""
+    up = {"peg": peg, "socket": socket}
+    resting = tuple(f"table {name}" for name, lifted in up.items() if not lifted)
+    return Situation(
+        ("peg", "socket"),
+        ("right peg", "left socket"),
+        contacts=contacts + resting,
+        clearance={name: LIFTED * lifted for name, lifted in up.items()},
+        **more,
+    )
+
+
+def stages(task: Any, *situations: Situation) -> list[int]:
+    """The strict stages of a whole story."""
+    memory = np.zeros((1, task.memory_size), int)
+    reached = []
+    for situation in situations:
+        stage, memory = task.stage(situation, memory)
+        reached.append(int(stage[0]))
+    return reached
+
+
+CARRY, HOLD = TransferCube.CARRY_STEPS, TransferCube.HOLD_STEPS
+PUSHED = Situation(("cube",), touches=("left cube", "right cube"), contacts=("table cube",))
+
+
+def test_transfer_success() -> None:
+    """Grip, lift, carry, hand over, hold alone: every stage in order, success at the end."""
+    story = [
+        cube(lifted=False),
+        cube("right", lifted=False),
+        *[cube("right")] * CARRY,
+        cube("right", "left"),
+        *[cube("left")] * HOLD,
+    ]
+    want = [0, 1, *[2] * CARRY, 3, *[3] * (HOLD - 1), 4]
+    assert stages(TransferCube(), *story) == want
+
+
+@pytest.mark.parametrize(
+    ("story", "most"),
+    [
+        ([cube("left")] * 100, 0),
+        ([cube("left", lifted=False)] * 100, 0),
+        ([cube("right")] * 100, 2),
+        ([cube("right", lifted=False)] * 100, 1),
+        ([PUSHED] * 100, 0),
+        ([cube("right"), *[cube("left")] * 100], 2),
+        ([*[cube("right")] * 50, cube(lifted=False), *[cube("left")] * 100], 2),
+        ([*[cube("right")] * 50, *[cube("right", "left")] * 100], 3),
+        ([*[cube("right")] * 50, *[cube("left", touches=("right cube",))] * 100], 3),
+        ([*[cube("right")] * 50, *[cube("left")] * (HOLD - 1), *[cube()] * 20], 3),
+        (
+            [
+                *[cube("right")] * 50,
+                *([cube("left")] * (HOLD - 1) + [cube("left", touches=("right cube",))]) * 10,
+            ],
+            3,
+        ),
+        ([*[cube("right")] * 50, *[cube()] * 100], 2),
+        ([*[cube("left", touches=("right cube",))] * 100], 0),
+    ],
+    ids=[
+        "left arm alone",
+        "left arm on the table",
+        "right arm alone",
+        "never lifted",
+        "pushed between single fingers",
+        "carried too briefly",
+        "put down between",
+        "right never lets go",
+        "right keeps a finger on it",
+        "held too briefly",
+        "held with interruptions",
+        "thrown",
+        "right only touches",
+    ],
+)
+def test_transfer_is_not_cheated(story: list[Situation], most: int) -> None:
+    """What is not a transfer never gets beyond its stage."""
+    assert max(stages(TransferCube(), *story)) == most
+
+
+STEPS = Insertion.HOLD_STEPS
+
+
+def test_insertion_success() -> None:
+    """Touch, lift, meet, reach the pin and stay: every stage in order."""
+    touch = Situation(
+        ("peg", "socket"),
+        touches=("right peg", "left socket"),
+        contacts=("table peg", "table socket"),
+    )
+    story = [
+        Situation(("peg", "socket")),
+        touch,
+        both(peg=False, socket=False),
+        both(peg=False),
+        both(),
+        both("peg socket"),
+        *[both("peg socket", "peg pin")] * STEPS,
+    ]
+    assert stages(Insertion(), *story) == [0, 1, 1, 1, 2, 3, *[3] * (STEPS - 1), 4]
+
+
+def one_hand(side: str, name: str, *contacts: str) -> Situation:
+    """Only one of the objects is held; both are in the air."""
+    return Situation(
+        ("peg", "socket"),
+        (f"{side} {name}",),
+        contacts=contacts,
+        clearance={"peg": LIFTED, "socket": LIFTED},
+    )
+
+
+@pytest.mark.parametrize(
+    ("story", "most"),
+    [
+        ([both("peg socket", "peg pin", peg=False, socket=False)] * 50, 1),
+        ([both("peg socket", "peg pin", socket=False)] * 50, 1),
+        ([both("peg socket", "peg pin", peg=False)] * 50, 1),
+        ([one_hand("right", "peg", "peg socket", "peg pin")] * 50, 0),
+        ([one_hand("left", "socket", "peg socket", "peg pin")] * 50, 0),
+        ([one_hand("right", "socket", "peg pin")] * 50, 0),
+        ([both(), *[both("peg pin")] * (STEPS - 1), *[both("peg socket")] * 20], 3),
+        ([both(), *([both("peg pin")] * (STEPS - 1) + [both("peg socket")]) * 10], 3),
+        ([both(), *[one_hand("right", "peg", "peg pin")] * 50], 2),
+        ([both()] * 50, 2),
+    ],
+    ids=[
+        "on the table",
+        "socket on the table",
+        "peg on the table",
+        "only the peg held",
+        "only the socket held",
+        "wrong hand",
+        "pin touched too briefly",
+        "pin touched with interruptions",
+        "socket dropped",
+        "never joined",
+    ],
+)
+def test_insertion_is_not_cheated(story: list[Situation], most: int) -> None:
+    """What is not an insertion never gets beyond its stage."""
+    assert max(stages(Insertion(), *story)) == most
+
+
+def test_memory_is_not_written(task: str) -> None:
+    """A task returns new memory and leaves the given one alone."""
+    own = TASKS[task]()
+    situation = {"transfer_cube": cube("right"), "insertion": both("peg pin")}[task]
+    memory = np.ones((1, own.memory_size), int)
+    _, after = own.stage(situation, memory)
+    assert (memory == 1).all()
+    assert after.shape == memory.shape
+
+
+R, L = "right cube right_finger", "left cube left_finger"
+
+
+@pytest.mark.parametrize(
+    ("touches", "table", "stage"),
+    [
+        ((), True, 0),
+        ((), False, 0),
+        ((R,), True, 1),
+        ((R,), False, 2),
+        ((L,), True, 3),
+        ((R, L), True, 3),
+        ((L,), False, 4),
+        ((R, L), False, 4),
+        (("right cube left_finger", "left cube right_finger"), False, 0),
+    ],
+)
+def test_gym_aloha_transfer(touches: tuple[str, ...], table: bool, stage: int) -> None:
+    """gym-aloha's table of rewards, row by row; the other finger of a hand never counts."""
+    situation = Situation(("cube",), touches=touches, contacts=("table cube",) * table)
+    assert TransferCube().gym_aloha_stage(situation).tolist() == [stage]
+
+
+r, left = "right peg right_finger", "left socket left_finger"
+
+
+@pytest.mark.parametrize(
+    ("touches", "contacts", "stage"),
+    [
+        ((), (), 0),
+        ((r,), (), 0),
+        ((left,), ("table peg",), 0),
+        ((r, left), ("table peg",), 1),
+        ((r, left), ("table socket",), 1),
+        ((r, left), ("table peg", "table socket", "peg socket"), 1),
+        ((r, left), (), 2),
+        ((), ("peg socket",), 3),
+        ((), ("peg socket", "table peg"), 0),
+        ((), ("peg pin", "table peg", "table socket"), 4),
+        ((r, left), ("peg pin", "peg socket"), 4),
+        (("right peg left_finger", "left socket right_finger"), (), 0),
+        (("right socket right_finger", "left peg left_finger"), (), 0),
+    ],
+)
+def test_gym_aloha_insertion(
+    touches: tuple[str, ...], contacts: tuple[str, ...], stage: int
+) -> None:
+    """gym-aloha's table of rewards, row by row."""
+    situation = Situation(("peg", "socket"), touches=touches, contacts=contacts)
+    assert Insertion().gym_aloha_stage(situation).tolist() == [stage]
+
+
+# ---------------------------------------------------------------- on the real scene
+
+
+def test_grip_on_the_real_scene(task: str) -> None:
+    """An object between closed fingers is gripped by that arm alone, and is off the table."""
+    env = make(task)
+    env.reset(seed=0)
+    home = env.model.key("home").qpos
+    readings = env.core.readings
+    for name in objects(env):
+        for i, side in enumerate(SIDES):
+            put(env, in_hand(env, home, side, name))
+            assert readings.grip(side, name).all()
+            assert readings.touch(side, name).all()
+            assert not readings.grip(SIDES[1 - i], name).any()
+            assert not readings.contact("table", name).any()
+            assert readings.clearance(name)[0] > CLEARANCE
+
+
+def test_clearance(task: str, rng: np.random.Generator) -> None:
+    """The height of the lowest corner, whichever way the object is turned."""
+    env = make(task)
+    env.reset(seed=0)
+    home = env.model.key("home").qpos.copy()
+    half = {"cube": (0.02, 0.02, 0.02), "peg": (0.06, 0.01, 0.01), "socket": (0.06, 0.022, 0.022)}
+    corners = np.array(np.meshgrid(*[(-1, 1)] * 3)).reshape(3, -1).T
+    for _ in range(20):
+        for name in objects(env):
+            quat = rng.normal(size=4)
+            home[free_joint(env, name)[0]] = [*rng.uniform(0.1, 0.5, 3), *quat]
+        put(env, home)
+        for name in objects(env):
+            body = env.data.body(name)
+            low = (corners * half[name] @ body.xmat.reshape(3, 3).T)[:, 2].min() + body.xpos[2]
+            assert env.core.readings.clearance(name)[0] == pytest.approx(low, abs=1e-9)
+
+
+def test_lifting_reaches_stage_two() -> None:
+    """Strict stages on real contacts: the cube in the right hand in the air is stage 2."""
+    env = make("transfer_cube")
+    env.reset(seed=0)
+    home = env.model.key("home").qpos
+    memory = np.zeros((1, env.task.memory_size), int)
+    for side, stage in (("right", 2), ("left", 0)):
+        put(env, in_hand(env, home, side, "cube"))
+        assert env.task.stage(env.core.readings, memory)[0].tolist() == [stage]
+
+
+def scan(env: Any) -> dict[frozenset[str], bool]:
+    """Which of the pairs a task reads touch, from MuJoCo's own list of contacts."""
+    pairs = touching(env.model, env.data)
+    scene = env.task.scene()
+    return {
+        frozenset(pair): any(
+            frozenset((a, b)) in pairs for a in scene.geoms(pair[0]) for b in scene.geoms(pair[1])
+        )
+        for pair in (*scene.finger_pairs(), *scene.other_pairs())
+    }
+
+
+def compare_contacts(env: Any, seen: dict[frozenset[str], int]) -> None:
+    """Readings against the scan."""
+    readings = env.core.readings
+    found = scan(env)
+    for s, side in enumerate(SIDES):
+        for k, name in enumerate(objects(env)):
+            touches = [found[frozenset((f"{side}/{finger}", name))] for finger in FINGERS]
+            assert readings.finger_touch[0, s, k].tolist() == touches
+            assert readings.touch(side, name)[0] == any(touches)
+    for first, second in env.task.scene().other_pairs():
+        assert readings.contact(first, second)[0] == found[frozenset((first, second))]
+        assert readings.contact(second, first)[0] == readings.contact(first, second)[0]
+    for pair, touch in found.items():
+        seen[pair] = seen.get(pair, 0) + touch
+
+
+def test_contact_sensors_while_playing(task: str, rng: np.random.Generator) -> None:
+    """The sensors say what MuJoCo's contacts say, step by step, of the new state."""
+    env = make(task)
+    env.reset(seed=0)
+    seen: dict[frozenset[str], int] = {}
+    for _ in range(300):
+        env.step(sample(env, rng))
+        compare_contacts(env, seen)
+        if not env.agents:
+            env.reset()
+    assert seen[frozenset(("table", objects(env)[0]))] > 0
+
+
+@pytest.mark.parametrize("name", ["b_transfer_1", "b_insertion_1", "b_touch3_1"])
+def test_contact_sensors_in_grasps(name: str) -> None:
+    """The same while objects are gripped, handed over and joined; and the table of rewards."""
+    motion = recorded(name)
+    env = make(str(motion["task"]), **AS_RECORDED)
+    env.reset(seed=int(motion["seed"]))
+    seen: dict[frozenset[str], int] = {}
+    for action in motion["actions"][:700]:
+        env.core.step(action.reshape(1, 2, 7).astype(float))
+        compare_contacts(env, seen)
+    assert sum(count > 0 for count in seen.values()) >= 3
+    if name == "b_insertion_1":
+        assert seen[frozenset(("peg", "pin"))] > 0
+
+
+# ---------------------------------------------------------------- starts
+
+
+def test_random_starts(task: str) -> None:
+    """Objects start all over their ranges at any yaw, level, at the same height."""
+    own = TASKS[task]()
+    rng = np.random.default_rng(0)
+    poses = np.array([own.place(rng) for _ in range(400)])
+    assert poses.shape == (400, len(own.objects), 7)
+    for k, name in enumerate(own.objects):
+        for axis, (low, high) in enumerate(own.placement[name]):
+            values = poses[:, k, axis]
+            assert values.min() >= low
+            assert values.max() <= high
+            assert np.ptp(values) > 0.95 * (high - low)
+        np.testing.assert_array_equal(poses[:, k, 2], START_HEIGHT)
+        w, x, y, z = poses[:, k, 3:].T
+        assert not x.any()
+        assert not y.any()
+        np.testing.assert_allclose(w**2 + z**2, 1, atol=1e-12)
+        yaw = np.mod(2 * np.arctan2(z, w), 2 * np.pi)
+        counts, _ = np.histogram(yaw, 8, (0, 2 * np.pi))
+        assert counts.min() > 25
+    again = np.random.default_rng(0)
+    np.testing.assert_array_equal(poses[0], own.place(again))
+    np.testing.assert_array_equal(poses[1], own.place(again))
+
+
+def test_random_arms(task: str) -> None:
+    """Arms start within 0.1 rad of home, at rest and commanded to stay there."""
+    env = make(task)
+    home = env.model.key("home").qpos[:16].reshape(2, 8)
+    offsets = []
+    for seed in range(60):
+        env.reset(seed=seed)
+        arms = env.data.qpos[:16].reshape(2, 8)
+        np.testing.assert_array_equal(env.data.ctrl, env.data.qpos[:16])
+        np.testing.assert_array_equal(arms[:, 6:], home[:, 6:])
+        assert not env.data.qvel.any()
+        assert env.core.stage[0] == 0
+        offsets.append((arms - home)[:, :6].copy())
+    spread = np.abs(offsets)
+    assert spread.max() <= 0.1
+    assert spread.max(axis=0).min() > 0.08
