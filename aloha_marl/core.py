@@ -80,8 +80,8 @@ class Core:
         most = np.array([speed * CONTROL_TIMESTEP] * _JOINTS + [np.inf] * len(FINGERS))
         limits = self.model.actuator_ctrlrange[: most.size].T
         # Constants have the shape of what they are combined with: NumPy is three times as fast then.
-        self._low, self._high, self._most_step, self._least_step = (
-            np.broadcast_to(constant, self._ctrl.shape).copy() for constant in (*limits, most, -most)
+        self._low, self._high, self._most_step = (
+            np.broadcast_to(constant, self._ctrl.shape).copy() for constant in (*limits, most)
         )
         self.control = CONTROLS[options.control](self._low, self._high)
         self._reward = REWARDS[options.reward]
@@ -136,12 +136,11 @@ class Core:
         ctrl = self._ctrl
         targets = self.control.targets(actions, ctrl)
         # Within the limits, and not further from the targets in force than the slew limit.
-        np.maximum(targets, self._low, out=targets)
-        np.minimum(targets, self._high, out=targets)
-        targets -= ctrl
-        np.maximum(targets, self._least_step, out=targets)
-        np.minimum(targets, self._most_step, out=targets)
-        ctrl += targets
+        low, high = ctrl - self._most_step, ctrl + self._most_step
+        np.maximum(low, self._low, out=low)
+        np.minimum(high, self._high, out=high)
+        np.maximum(targets, low, out=targets)
+        np.minimum(targets, high, out=ctrl)
 
     def _read(self) -> None:
         self.readings.update()
