@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich import box
@@ -20,7 +20,7 @@ from aloha_marl.observations import SCOPES
 from aloha_marl.options import STARTS
 from aloha_marl.policies import scripted
 from aloha_marl.recording import record
-from aloha_marl.tables import tables
+from aloha_marl.tables import as_markdown, tables
 from aloha_marl.tasks import TASKS
 
 app = typer.Typer(
@@ -147,17 +147,6 @@ def show(
             for row in part.rows:
                 table.add_row(*map(escape, row))
             console.print(table)
-
-
-def as_markdown(parts: dict[str, list[Any]]) -> str:
-    """The page of documentation with the tables of these tasks."""
-    text = "# Observations and actions\n\nMade by `aloha-marl show " + " ".join(parts)
-    text += " --markdown`.\n\nEach scope is a prefix of `full`; both arms observe the same "
-    text += "quantities, each in its own base frame.\n"
-    for name, content in parts.items():
-        text += f"\n## {name}\n\n{TASKS[name].summary[0].upper()}{TASKS[name].summary[1:]}.\n"
-        text += "".join(f"\n{part.markdown()}" for part in content)
-    return text
 
 
 def report(result: Evaluation) -> Table:

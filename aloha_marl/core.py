@@ -7,6 +7,7 @@ Every front door is a thin layer over :class:`Core`.
 from __future__ import annotations
 
 import dataclasses
+from typing import cast
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from aloha_marl.readings import Readings
 from aloha_marl.rewards import REWARDS
 from aloha_marl.scene import load_model
 from aloha_marl.simulation import Simulation
-from aloha_marl.tasks import SUCCESS, Task
+from aloha_marl.tasks import SUCCESS, GymAlohaTask, Task
 
 _JOINTS = len(JOINTS)
 _START_NOISE = 0.1
@@ -104,9 +105,7 @@ class Core:
         """
         qpos, ctrl = self._home_qpos.copy(), self._home_ctrl.copy()
         if self.options.start == "gym_aloha":
-            poses = self.task.place_as_gym_aloha(
-                int(rng.integers(2**32)) if seed is None else seed
-            )
+            poses = self.task.place_as_gym_aloha(int(rng.integers(2**32)) if seed is None else seed)
         else:
             poses = self.task.place(rng)
             offsets = rng.uniform(-_START_NOISE, _START_NOISE, (len(SIDES), _JOINTS))
@@ -149,7 +148,7 @@ class Core:
 
     def _judge(self) -> None:
         if self.options.rules == "gym_aloha":
-            self.stage = self.task.gym_aloha_stage(self.readings)
+            self.stage = cast(GymAlohaTask, self.task).gym_aloha_stage(self.readings)
         elif self.readings.touching or self._remembers:
             self.stage, self._memory = self.task.stage(self.readings, self._memory)
             self._remembers = bool(self._memory.any())

@@ -31,7 +31,7 @@ class AlohaDmEnv(dm_env.Environment):
     @property
     def physics(self) -> Any:
         """The ``dm_control.mujoco.Physics`` the viewer draws."""
-        return self._env.env.unwrapped.physics
+        return self._env.base.physics
 
     def reset(self) -> dm_env.TimeStep:
         observation, _ = self._env.reset(seed=self._seed)

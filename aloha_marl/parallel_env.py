@@ -6,7 +6,7 @@ import functools
 import math
 import warnings
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -24,7 +24,7 @@ from aloha_marl.tasks import Task
 AgentID = str
 
 
-class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, np.ndarray], EzPickle):
+class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
     """ALOHA's two arms over a table, each an agent with seven numbers to act with.
 
     ## Actions
@@ -75,7 +75,7 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, np.ndarray], EzPickl
         ValueError: an unknown task, option or value; the message lists the valid ones.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {
+    metadata: dict[str, Any] = {
         "render_modes": ["rgb_array"],
         "render_fps": round(1 / CONTROL_TIMESTEP),
         "is_parallelizable": True,
@@ -114,7 +114,7 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, np.ndarray], EzPickl
         """The space of that agent's observations, always the same object."""
         return self.observation_spaces[agent]
 
-    def action_space(self, agent: AgentID) -> spaces.Box:
+    def action_space(self, agent: AgentID) -> spaces.Space[Any]:
         """The space of that agent's actions, always the same object."""
         return self.action_spaces[agent]
 
@@ -246,9 +246,7 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, np.ndarray], EzPickl
         """
         scope = self.options.scope
         if scope not in ("partner", "full"):
-            raise ValueError(
-                f"scope={scope!r} does not cover the state; valid: 'partner', 'full'"
-            )
+            raise ValueError(f"scope={scope!r} does not cover the state; valid: 'partner', 'full'")
         half = self.state_space.shape[0] // 2
         return np.concatenate([observations[agent][:half] for agent in self.possible_agents])
 
@@ -353,7 +351,9 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, np.ndarray], EzPickl
         if options.obs_type == "state":
             return state
         shape = (options.observation_height, options.observation_width, 3)
-        pixels = spaces.Dict({name: spaces.Box(0, 255, shape, np.uint8) for name in options.cameras})
+        pixels = spaces.Dict(
+            {name: spaces.Box(0, 255, shape, np.uint8) for name in options.cameras}
+        )
         if options.obs_type == "pixels":
             return pixels
         return spaces.Dict({"pixels": pixels, "agent_pos": state})

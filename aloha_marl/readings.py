@@ -60,8 +60,8 @@ class Readings:
         # Views all: slices and reshapes of columns that follow one another.
         per_arm = sensordata[:, :arms].reshape(n, len(SIDES), -1)
         ends = np.cumsum(widths)
-        self.joint_pos, self.joint_vel, self.tcp, self.objects, self.partner_tcp, fingers = np.split(
-            per_arm, ends[:-1], axis=2
+        self.joint_pos, self.joint_vel, self.tcp, self.objects, self.partner_tcp, fingers = (
+            np.split(per_arm, ends[:-1], axis=2)
         )
         self.own_motion = per_arm[:, :, : ends[2]]
         fingers = fingers.reshape(n, len(SIDES), 2, len(FINGERS))
@@ -118,11 +118,11 @@ class Readings:
 
     def touch(self, side: str, name: str) -> np.ndarray:
         """(n,) bool: a finger of that arm touches the object."""
-        return self.finger_touch[:, SIDES.index(side), self.names.index(name)].any(axis=1)
+        return np.any(self.finger_touch[:, SIDES.index(side), self.names.index(name)], axis=1)
 
     def contact(self, first: str, second: str) -> np.ndarray:
         """(n,) bool: two geoms or objects touch; the table or a pair of ``Task.contacts``."""
-        return self._contacts[frozenset((first, second))].any(axis=1)
+        return np.any(self._contacts[frozenset((first, second))], axis=1)
 
     def clearance(self, name: str) -> np.ndarray:
         """(n,) height of the object's lowest corner above the table top [m]."""

@@ -13,9 +13,6 @@ import weakref
 import mujoco
 import numpy as np
 
-from aloha_marl.arms import SIDES
-
-
 _OPEN: weakref.WeakSet[mujoco.Renderer] = weakref.WeakSet()
 
 
@@ -34,6 +31,7 @@ def check_cameras(names: tuple[str, ...], model: mujoco.MjModel, own: bool) -> N
 
     Args:
         names: what was asked for.
+        model: whose cameras there are.
         own: whether "wrist", each arm's own camera, is a valid name.
     """
     valid = (("wrist",) if own else ()) + tuple(camera_names(model))

@@ -9,9 +9,7 @@ _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 _NO_ACTUATION = int(mujoco.mjtDisableBit.mjDSBL_ACTUATION)
 _NO_SENSORS = int(mujoco.mjtDisableBit.mjDSBL_SENSOR)
 # BADQPOS, BADQVEL and BADQACC follow one another in mjtWarning.
-_DIVERGED = slice(
-    int(mujoco.mjtWarning.mjWARN_BADQPOS), int(mujoco.mjtWarning.mjWARN_BADQACC) + 1
-)
+_DIVERGED = slice(int(mujoco.mjtWarning.mjWARN_BADQPOS), int(mujoco.mjtWarning.mjWARN_BADQACC) + 1)
 
 
 class Simulation:

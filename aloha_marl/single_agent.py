@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import gymnasium
 import numpy as np
@@ -65,17 +65,17 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
 
     def __init__(
         self,
-        env: ParallelEnv[str, Any, np.ndarray],
+        env: ParallelEnv[str, Any, Any],
         obs_type: str = "state",
         cameras: tuple[str, ...] = ("top",),
     ):
         self.env = env
-        self._base: AlohaParallelEnv = env.unwrapped
+        self.base = cast(AlohaParallelEnv, env.unwrapped)
         self.obs_type = choose("obs_type", obs_type, OBS_TYPES)
         self.cameras = _FULL_CAMERAS if obs_type == "full" else tuple(cameras)
-        check_cameras(self.cameras, self._base.model, own=False)
-        self.render_mode = self._base.render_mode
-        boxes = [env.action_space(agent) for agent in env.possible_agents]
+        check_cameras(self.cameras, self.base.model, own=False)
+        self.render_mode = self.base.render_mode
+        boxes = [cast(spaces.Box, env.action_space(agent)) for agent in env.possible_agents]
         self.action_space = spaces.Box(
             np.concatenate([box.low for box in boxes]),
             np.concatenate([box.high for box in boxes]),
@@ -118,7 +118,7 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
 
     def render(self) -> np.ndarray | None:
         """The parallel environment's picture."""
-        return self.env.render()
+        return cast(np.ndarray | None, self.env.render())
 
     def close(self) -> None:
         """Frees the OpenGL contexts."""
@@ -127,10 +127,10 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
     # What the observations are made of.
 
     def _agent_pos(self) -> np.ndarray:
-        return self._per_arm(self._base.data.qpos, GRIPPER_CLOSED)
+        return self._per_arm(self.base.data.qpos, GRIPPER_CLOSED)
 
     def _agent_vel(self) -> np.ndarray:
-        return self._per_arm(self._base.data.qvel, 0.0)
+        return self._per_arm(self.base.data.qvel, 0.0)
 
     def _per_arm(self, values: np.ndarray, closed: float) -> np.ndarray:
         """(14,) joints and normalised left finger of each arm from MuJoCo's (2 x 8, ...) order."""
@@ -139,15 +139,15 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
         return _bounded(arms.ravel())
 
     def _object_poses(self) -> np.ndarray:
-        return _bounded(self._base.data.qpos[_ARM * len(SIDES) :])
+        return _bounded(self.base.data.qpos[_ARM * len(SIDES) :])
 
     def _pictures(self) -> dict[str, np.ndarray]:
-        return {name: self._base.picture(name, observed=True) for name in self.cameras}
+        return {name: self.base.picture(name, observed=True) for name in self.cameras}
 
     def _observation(self) -> Any:
         match self.obs_type:
             case "state":
-                return self._base.state()
+                return self.base.state()
             case "pixels":
                 return self._pictures()
             case "pixels_agent_pos":
@@ -163,14 +163,14 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
                 }
 
     def _space(self) -> spaces.Space[Any]:
-        options = self._base.options
+        options = self.base.options
         shape = (options.observation_height, options.observation_width, 3)
         pictures = spaces.Dict({name: spaces.Box(0, 255, shape, np.uint8) for name in self.cameras})
         arms = _box(ACTION_SIZE * len(SIDES))
-        objects = _box(self._base.model.nq - _ARM * len(SIDES))
+        objects = _box(self.base.model.nq - _ARM * len(SIDES))
         match self.obs_type:
             case "state":
-                return self._base.state_space
+                return self.base.state_space
             case "pixels":
                 return pictures
             case "pixels_agent_pos":
@@ -192,7 +192,7 @@ class GymAloha(AlohaSingleAgent):
 
     def __init__(
         self,
-        env: ParallelEnv[str, Any, np.ndarray],
+        env: ParallelEnv[str, Any, Any],
         obs_type: str = "pixels",
         cameras: tuple[str, ...] = ("top",),
     ):
@@ -201,7 +201,7 @@ class GymAloha(AlohaSingleAgent):
 
     def render(self) -> np.ndarray | None:
         """gym-aloha shows the camera ``top``."""
-        return None if self.render_mode is None else self._base.picture("top")
+        return None if self.render_mode is None else self.base.picture("top")
 
 
 def make(

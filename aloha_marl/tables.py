@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from aloha_marl.arms import JOINTS
 from aloha_marl.control import CONTROLS
@@ -11,6 +11,7 @@ from aloha_marl.observations import SCOPES, Layout
 from aloha_marl.options import choose
 from aloha_marl.parallel_env import AlohaParallelEnv
 from aloha_marl.rendering import camera_names
+from aloha_marl.tasks import TASKS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,15 +70,26 @@ def tables(task: str, scope: str) -> Iterator[Table]:
     )
 
 
+def as_markdown(parts: Mapping[str, Iterable[Table]]) -> str:
+    """The page of documentation with the tables of these tasks."""
+    text = "# Observations and actions\n\nMade by `aloha-marl show " + " ".join(parts)
+    text += " --markdown`.\n\nEach scope is a prefix of `full`; both arms observe the same "
+    text += "quantities, each in its own base frame.\n"
+    for name, content in parts.items():
+        text += f"\n## {name}\n\n{TASKS[name].summary[0].upper()}{TASKS[name].summary[1:]}.\n"
+        text += "".join(f"\n{part.markdown()}" for part in content)
+    return text
+
+
 def _actions(task: str) -> Iterator[Table]:
     for name in CONTROLS:
         env = AlohaParallelEnv(task, control=name)
-        bounds = env.action_space(env.possible_agents[0])
-        joints, gripper = env.core.control.unit
+        control = env.core.control
+        joints, gripper = control.unit
         rows = [
             (str(i), part, joints if part in JOINTS else gripper, f"{low:.6g}", f"{high:.6g}")
             for i, (part, low, high) in enumerate(
-                zip((*JOINTS, "gripper"), bounds.low, bounds.high, strict=True)
+                zip((*JOINTS, "gripper"), control.low, control.high, strict=True)
             )
         ]
         title = f"Action of one arm, control {name}"

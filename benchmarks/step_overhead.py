@@ -71,6 +71,7 @@ def measure(task: str, repeats: int) -> tuple[float, float, float]:
 
 
 def main() -> None:
+    """Measures every task and prints a row for each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=60)
     repeats = parser.parse_args().repeats

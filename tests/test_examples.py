@@ -48,19 +48,16 @@ def custom() -> ModuleType:
     return module
 
 
-def positions(
-    env: aloha_marl.AlohaParallelEnv, height: float, opening: float, tilt: float = 0.0
-) -> np.ndarray:
+def positions(env: aloha_marl.AlohaParallelEnv, height: float, opening: float) -> np.ndarray:
     """The tray at that height, its handles between the fingers of both arms.
 
     Args:
         env: of the example's task.
         height: of the tray's middle [m].
         opening: between each pad and the handle [m]; negative presses it.
-        tilt: of the tray about its long axis [rad].
     """
     qpos = env.model.key("home").qpos.copy()
-    qpos[ROBOT:] = 0, 0.5, height, np.cos(tilt / 2), np.sin(tilt / 2), 0, 0
+    qpos[ROBOT:] = 0, 0.5, height, 1, 0, 0, 0
     base = env.model.body("right/base").pos[0]
     tool = np.array([base - REACH, 0, height + 0.015])
     joints, reachable = kinematics.inverse(tool, DOWN)
@@ -73,9 +70,9 @@ def positions(
 
 
 def hold(env: aloha_marl.AlohaParallelEnv, qpos: np.ndarray, steps: int) -> list[int]:
-    """The stages while the arms stay where they are and close their grippers a little more."""
+    """The stages while the arms stay where they are and their grippers close."""
     ctrl = qpos[:ROBOT].copy()
-    ctrl.reshape(len(SIDES), ARM)[:, len(JOINTS) :] *= 0.8
+    ctrl.reshape(len(SIDES), ARM)[:, len(JOINTS) :] = PADS_MEET, -PADS_MEET
     env.reset(seed=0)
     put(env, qpos, ctrl=ctrl)
     stages = []
@@ -94,18 +91,16 @@ def test_custom_task_api(custom: ModuleType) -> None:
 
 
 @pytest.mark.parametrize(
-    ("height", "opening", "tilt", "stage"),
+    ("height", "opening", "stage"),
     [
-        (0.04, 0.01, 0.0, 0),
-        (0.04, -0.0005, 0.0, 2),
-        (0.08, -0.0005, 0.0, 3),
-        (0.2, -0.0005, 0.0, 4),
+        (0.04, 0.01, 0),
+        (0.04, -0.0005, 2),
+        (0.08, -0.0005, 3),
+        (0.2, -0.0005, 4),
     ],
 )
-def test_custom_task_stages(
-    custom: ModuleType, height: float, opening: float, tilt: float, stage: int
-) -> None:
+def test_custom_task_stages(custom: ModuleType, height: float, opening: float, stage: int) -> None:
     """States placed by hand reach each stage."""
     env = aloha_marl.parallel_env(custom.LiftTray(), control="joint_delta")
-    stages = hold(env, positions(env, height, opening, tilt), 1 if stage == 0 else 15)
+    stages = hold(env, positions(env, height, opening), 1 if stage == 0 else 20)
     assert max(stages) == stage, stages

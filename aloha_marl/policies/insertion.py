@@ -61,19 +61,21 @@ def hold_socket(view: View) -> Motion:
 def insert_peg(view: View) -> Motion:
     """The right arm: picks the peg up, lines it up with the socket, pushes until they touch."""
     peg, socket = view.peg_pos, view.socket_pos
-    presented = (np.abs(socket - _AXIS) < (0.03, 0.02, 0.02)).all(axis=1)
+    presented = np.all(np.abs(socket - _AXIS) < (0.03, 0.02, 0.02), axis=1)
     still = np.linalg.norm(view.socket_linvel, axis=1) < 0.03
     target = np.where(presented[:, None], socket, _AXIS)
 
     gap = socket[:, 0] - peg[:, 0]
     aside = np.abs(socket - peg)[:, 1:].max(axis=1)
-    tilt = np.abs(view.peg_x_axis - view.socket_x_axis * _sign(view))[:, 1:].max(axis=1)
+    tilt = np.abs(view.peg_x_axis - _sign(view) * view.socket_x_axis)[:, 1:].max(axis=1)
     lined_up = presented & (aside < 0.007) & (tilt < 0.1) & (still | (gap < _MOUTH)) & (gap < 0.17)
     ready = _carry(view, "peg", target - (_READY, 0, 0))
     push = _carry(view, "peg", target - (_STOP, 0, 0))
     push.speed = np.full(len(gap), _PUSH)
     touching = presented & (gap < _TOUCHING) & (aside < 0.012)
-    return _pick_and_lift(view, "peg", stay(view, CLOSED).where(touching, push.where(lined_up, ready)))
+    return _pick_and_lift(
+        view, "peg", stay(view, CLOSED).where(touching, push.where(lined_up, ready))
+    )
 
 
 def _sign(view: View) -> np.ndarray:

@@ -11,7 +11,6 @@ import dataclasses
 
 import numpy as np
 
-from aloha_marl.arms import JOINTS
 from aloha_marl.kinematics import forward, inverse, rotation_matrix, rotation_vector
 from aloha_marl.observations import Layout
 
@@ -164,7 +163,7 @@ def grasp_azimuth(view: View, name: str, symmetry: float) -> np.ndarray:
 
 def inside(view: View, name: str, zone: tuple[float, float, float]) -> np.ndarray:
     """(N,) bool: the object's middle is within +-zone [m] of the tool centre, along its axes."""
-    return (np.abs(view[f"{name}_in_tool"]) < zone).all(axis=1)
+    return np.all(np.abs(view[f"{name}_in_tool"]) < zone, axis=1)
 
 
 def held(view: View, name: str, width: float) -> np.ndarray:
@@ -181,9 +180,7 @@ def held(view: View, name: str, width: float) -> np.ndarray:
     return inside(view, name, (0.03, 0.02, 0.025)) & (touch.all(axis=1) | closed)
 
 
-def pick(
-    view: View, name: str, rotation: np.ndarray, above: float, speed: float = 0.012
-) -> Motion:
+def pick(view: View, name: str, rotation: np.ndarray, above: float, speed: float = 0.012) -> Motion:
     """Goes to an object on the table and closes on it.
 
     A free move to a point before it, then straight on; within a wide zone the gripper closes while

@@ -58,7 +58,7 @@ def give(view: View) -> Motion:
     release = back.where(clear, stay(view, OPEN))
     plan = release.where(done & in_hand, plan)
     # In the air and not in this hand: the partner's. Keep out of the way.
-    away = motion(view, (_MEET_X - 0.12, 0, _HIGH + 0.12), _GIVE, 0.015, OPEN)
+    away = motion(view, np.array((_MEET_X - 0.12, 0, _HIGH + 0.12)), _GIVE, 0.015, OPEN)
     return away.where((cube[:, 2] > 0.1) & ~in_hand, plan)
 
 

@@ -41,6 +41,7 @@ class Task(abc.ABC):
         contacts: pairs of geoms or objects whose contact :meth:`stage` reads, beside the fingers'
             and the table's with every object.
         memory_size: how many integers an episode remembers.
+        rules: by which it can be judged.
         stages: what stages 1 to 4 mean.
     """
 
@@ -51,6 +52,7 @@ class Task(abc.ABC):
     placement: Mapping[str, tuple[tuple[float, float], tuple[float, float]]]
     contacts: tuple[tuple[str, str], ...] = ()
     memory_size: int = 0
+    rules: tuple[str, ...] = ("strict",)
     stages: tuple[str, str, str, str]
 
     @abc.abstractmethod
@@ -66,11 +68,6 @@ class Task(abc.ABC):
         Returns:
             (n,) int stage 0..4, and the (n, memory_size) memory for the next step.
         """
-
-    @property
-    def rules(self) -> tuple[str, ...]:
-        """The rules this task knows: ``gym_aloha`` where it implements ``gym_aloha_stage``."""
-        return ("strict", "gym_aloha") if hasattr(self, "gym_aloha_stage") else ("strict",)
 
     def scene(self) -> SceneSpec:
         """The scene and the contacts to sense."""
@@ -97,6 +94,16 @@ class Task(abc.ABC):
             pose[:3] = rng.uniform(low, high)
             pose[3] = 1
         return poses
+
+
+class GymAlohaTask(Task):
+    """A task that gym-aloha has too, and can be judged by its rules."""
+
+    rules = ("strict", "gym_aloha")
+
+    @abc.abstractmethod
+    def gym_aloha_stage(self, readings: Readings) -> np.ndarray:
+        """(n,) int stage 0..4, equal to gym-aloha's reward."""
 
 
 def asset(name: str) -> Path:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from aloha_marl.readings import Readings
-from aloha_marl.tasks.base import CLEARANCE, PUT_DOWN, SUCCESS, Task, asset
+from aloha_marl.tasks.base import CLEARANCE, PUT_DOWN, SUCCESS, GymAlohaTask, asset
 
 _WALLS = ("socket_bottom", "socket_top", "socket_left", "socket_right")
 _HOLDERS = (("right", "peg"), ("left", "socket"))
 
 
-class Insertion(Task):
+class Insertion(GymAlohaTask):
     """A 12 cm peg enters a square tube, 8 mm wider on each side, until it touches the pin inside.
 
     Strict rules: stages 3 and 4 need both objects to have been lifted together, and neither put down
@@ -51,9 +51,7 @@ class Insertion(Task):
         steps = np.where(inserted, memory[:, 1] + 1, 0)
 
         meet = joined & (readings.contact("peg", "socket") | inserted)
-        stage = np.select(
-            (steps >= self.HOLD_STEPS, meet, held, touched), (SUCCESS, 3, 2, 1), 0
-        )
+        stage = np.select((steps >= self.HOLD_STEPS, meet, held, touched), (SUCCESS, 3, 2, 1), 0)
         return stage, np.stack((lifted, steps), axis=1)
 
     def gym_aloha_stage(self, readings: Readings) -> np.ndarray:
@@ -62,5 +60,7 @@ class Insertion(Task):
         airborne = ~(readings.contact("table", "peg") | readings.contact("table", "socket"))
         meet = readings.contact("peg", "socket") & airborne
         return np.select(
-            (readings.contact("peg", "pin"), meet, touched & airborne, touched), (SUCCESS, 3, 2, 1), 0
+            (readings.contact("peg", "pin"), meet, touched & airborne, touched),
+            (SUCCESS, 3, 2, 1),
+            0,
         )

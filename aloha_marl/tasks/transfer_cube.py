@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from aloha_marl.readings import Readings
-from aloha_marl.tasks.base import CLEARANCE, PUT_DOWN, SUCCESS, Task, asset
+from aloha_marl.tasks.base import CLEARANCE, PUT_DOWN, SUCCESS, GymAlohaTask, asset
 
 
-class TransferCube(Task):
+class TransferCube(GymAlohaTask):
     """A 4 cm cube goes from the table through the right gripper to the left one.
 
     Strict rules: stages 3 and 4 need the right arm to have carried the cube for ``CARRY_STEPS`` since

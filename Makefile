@@ -1,0 +1,34 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+# One thread per process: the tests run in parallel, the arrays are small.
+export OMP_NUM_THREADS = 1
+
+.PHONY: demo test lint format docs clean
+
+demo: .venv/installed  ## both tasks, five episodes each, a video each in out/
+	$(BIN)/aloha-marl demo
+
+test: lint  ## everything that must pass
+	$(BIN)/pytest -q -n 2
+
+lint: .venv/installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: .venv/installed
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: .venv/installed  ## the pages and pictures made from the code
+	$(BIN)/aloha-marl show transfer_cube insertion --markdown > docs/observations.md
+	$(BIN)/python docs/pictures.py
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build dist out

@@ -1,0 +1,152 @@
+"""Each subcommand runs, and a bad name ends in exit code 2 with the valid ones."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import TASK_NAMES
+
+pytest.importorskip("typer")
+pytest.importorskip("rich")
+
+from typer.testing import CliRunner
+
+from aloha_marl import cli, commands, recording
+from aloha_marl.observations import SCOPES, Layout
+from aloha_marl.tasks import TASKS
+
+
+def run(*arguments: str, code: int = 0) -> str:
+    """What a command prints, in one line each; checks its exit code."""
+    result = CliRunner(env={"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}).invoke(
+        commands.app, arguments
+    )
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_help() -> None:
+    """Every subcommand is listed and has a help text."""
+    text = run("--help")
+    for name in ("demo", "eval", "show"):
+        assert name in text
+        assert "--help" in run(name, "--help")
+
+
+def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row per task and seed, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    text = run("demo", "--episodes", "2", "--first-seed", "10000", "--no-video")
+    rows = [line.split() for line in text.splitlines() if line.split()[:1] in [[n] for n in TASKS]]
+    assert [row[:2] for row in rows] == [[n, s] for n in TASKS for s in ("10000", "10001")]
+    assert all(row[-1] == "yes" for row in rows)
+    assert not list(tmp_path.iterdir())
+
+
+def test_demo_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first seed of each task is filmed into the folder asked for."""
+    made = []
+    monkeypatch.setattr(commands, "record", lambda *arguments: made.append(arguments))
+    out = tmp_path / "films"
+    run("demo", "--episodes", "1", "--first-seed", "7", "--task", "insertion", "--out", str(out))
+    ((name, _, seed, path),) = made
+    assert (name, seed, path) == ("insertion", 7, out / "insertion.mp4")
+
+
+def test_demo_without_opengl(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is missing is said, and the demo is no failure."""
+
+    def missing() -> None:
+        raise RuntimeError("no videos without [this]")
+
+    monkeypatch.setattr(recording, "_imageio", missing)
+    assert "No video: no videos without [this]" in run("demo", "--episodes", "1")
+
+
+def test_eval(tmp_path: Path) -> None:
+    """Prints the rate; the JSON is the same on the second run."""
+    files = [tmp_path / "a" / "first.json", tmp_path / "second.json"]
+    for file in files:
+        text = run("eval", "--episodes", "2", "--scope", "local", "--json", str(file))
+        assert "2 of 2 = 100.0%" in text
+    assert files[0].read_text() == files[1].read_text()
+    content = json.loads(files[0].read_text())
+    assert content["seeds"] == [10_000, 10_001]
+    assert content["options"]["scope"] == "local"
+    assert content["options"]["max_joint_speed"] == 3.14
+
+
+def test_eval_options(tmp_path: Path) -> None:
+    """Options reach the environment; an episode that fails is no error."""
+    options = {"rules": "gym_aloha", "start": "gym_aloha", "max-cycles": "3"}
+    arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
+    file = tmp_path / "result.json"
+    speed = ("--max-joint-speed", "none")
+    text = run(
+        "eval", "--task", "insertion", "--episodes", "1", *arguments, *speed, "--json", str(file)
+    )
+    assert "0 of 1" in text
+    kept = json.loads(file.read_text())["options"]
+    assert kept["max_joint_speed"] is None
+    assert (kept["rules"], kept["start"], kept["max_cycles"]) == ("gym_aloha", "gym_aloha", 3)
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_show(task: str, scope: str) -> None:
+    """Lists every number of the observation."""
+    text = run("show", task, "--scope", scope)
+    for row in Layout(tuple(TASKS[task].objects), scope).rows():
+        assert f" {row[0]} " in text
+        assert f" {row[1]} " in text
+    for words in ("right_wrist", "forearm_roll", "joint_delta", *TASKS[task].stages):
+        assert words in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "valid"),
+    [
+        (("show", "juggle"), TASK_NAMES),
+        (("show", "insertion", "--scope", "all"), SCOPES),
+        (("demo", "--task", "juggle"), TASK_NAMES),
+        (("eval", "--task", "juggle"), TASK_NAMES),
+        (("eval", "--policy", "genius"), ("scripted",)),
+        (("eval", "--scope", "all"), ("partner", "local")),
+        (("eval", "--rules", "loose"), ("strict", "gym_aloha")),
+        (("eval", "--start", "fixed"), ("random", "gym_aloha")),
+        (("eval", "--max-joint-speed", "fast"), ("positive number", "'none'")),
+        (("eval", "--max-cycles", "0"), ("at least 1",)),
+        (("perform",), ("perform",)),
+    ],
+)
+def test_bad_names(arguments: tuple[str, ...], valid: tuple[str, ...]) -> None:
+    """Exit code 2, and the message lists what is valid."""
+    text = run(*arguments, code=2)
+    for name in valid:
+        assert name in text
+
+
+def test_installed_command() -> None:
+    """The module runs without a warning."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "aloha_marl.cli", "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("library", ["typer", "rich"])
+def test_without_extra(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line that says what to install."""
+    for name in [name for name in sys.modules if name.split(".")[0] == library]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "aloha_marl.commands")
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(SystemExit, match=rf"needs {library}: pip install 'aloha_marl\[cli\]'"):
+        cli.main()

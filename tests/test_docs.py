@@ -1,0 +1,56 @@
+"""What the documentation says is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from aloha_marl.options import Options
+from aloha_marl.tables import as_markdown, tables
+from aloha_marl.tasks import TASKS
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+PAGES = [path for path in ROOT.glob("**/*.md") if ".venv" not in path.parts]
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_readme_runs(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each Python block runs, and prints what its comment says."""
+    exec(compile(BLOCKS[number], f"README block {number}", "exec"), {})
+    said = re.findall(r"print\(.*\)  # (.*)", BLOCKS[number])
+    assert capsys.readouterr().out.splitlines() == said
+
+
+def test_readme_has_a_quick_start() -> None:
+    """Short enough to read at once."""
+    assert len(BLOCKS[0].splitlines()) <= 12
+    assert len(README.splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links(page: Path) -> None:
+    """Files that are linked to are there."""
+    text = re.sub(r"```.*?```|`[^`]*`", "", page.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (page.parent / target).is_file(), target
+
+
+def test_observations_page() -> None:
+    """The page is what `make docs` writes now."""
+    made = as_markdown({name: list(tables(name, "full")) for name in TASKS})
+    assert (ROOT / "docs" / "observations.md").read_text() == made, "run `make docs`"
+
+
+def test_readme_names_what_exists() -> None:
+    """Options and tasks in the tables are the package's own."""
+    table = README.split("## Options")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+    names = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert names
+    assert names <= Options.__dataclass_fields__.keys()
+    for name in TASKS:
+        assert f"| `{name}` |" in README
