@@ -102,7 +102,7 @@ def evaluation(
     start: Annotated[str, typer.Option(help=f"What is drawn: {', '.join(STARTS)}.")] = STARTS[0],
     max_cycles: Annotated[int, typer.Option(help="Steps until an episode is cut off.")] = 300,
     max_joint_speed: Annotated[
-        str, typer.Option(help="Limit of the commanded joints [rad/s], or 'none'.")
+        str, typer.Option(help="Limit of the commanded joints in rad/s, or 'none'.")
     ] = "3.14",
     json: Annotated[Path | None, typer.Option(help="Write all results to this file.")] = None,
 ) -> None:

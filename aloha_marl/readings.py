@@ -5,6 +5,8 @@ Stages, rewards and observations are computed from these readings alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import mujoco
 import numpy as np
 
@@ -82,10 +84,14 @@ class Readings:
             frozenset(pair): sensordata[:, starts[i] : starts[i + 1]]
             for i, pair in enumerate(scene.other_pairs(), start=finger_pairs)
         }
-        self.half_extents = np.stack([_half_extents(model, name) for name in self.names])
+        self.half_extents = np.stack(
+            [_half_extents(model, _geoms_of(model, name)) for name in self.names]
+        )
         # An object is held between the pads, not balanced on closed finger tips: the pads are at
-        # least half of its narrowest side apart.
-        apart = PADS_MEET + self.half_extents.min(axis=1) / 2
+        # least half as far apart as what they touch is wide.
+        graspable = [[model.geom(geom).id for geom in geoms] for _, geoms in scene.objects]
+        widths = [2 * _half_extents(model, geoms).min() for geoms in graspable]
+        apart = PADS_MEET + np.array(widths) / 4
         self._least_opening = (apart - GRIPPER_CLOSED) / GRIPPER_SPAN
         self.update()
 
@@ -98,17 +104,10 @@ class Readings:
         self.opening = apart
         self.gripper, self.gripper_vel = apart[:, :, :1], apart[:, :, 1:]
         self.touching = bool(np.count_nonzero(self._finger_counts))
+        self.finger_touch = self._no_touch
         if self.touching:
-            self.finger_touch = self._pairs(self._finger_counts, self._finger_starts).reshape(
-                self._no_touch.shape
-            )
-        else:
-            self.finger_touch = self._no_touch
-
-    @staticmethod
-    def _pairs(counts: np.ndarray, starts: np.ndarray) -> np.ndarray:
-        """(n, pairs) bool from (n, geom pairs) numbers of contacts."""
-        return np.add.reduceat(counts, starts, axis=1) > 0
+            contacts = np.add.reduceat(self._finger_counts, self._finger_starts, axis=1)
+            self.finger_touch = (contacts > 0).reshape(self._no_touch.shape)
 
     def grip(self, side: str, name: str) -> np.ndarray:
         """(n,) bool: both fingers touch the object and it is between them."""
@@ -134,15 +133,18 @@ class Readings:
         return pose[:, 2] - x * np.abs(x_axis) - y * y_axis - z * np.abs(z_axis)
 
 
-def _half_extents(model: mujoco.MjModel, body: str) -> np.ndarray:
-    """(3,) half sizes [m] of a box around the body's geoms, centred on the body."""
-    bounds = []
+def _geoms_of(model: mujoco.MjModel, body: str) -> range:
     first = model.body(body).geomadr[0]
-    for geom in range(first, first + model.body(body).geomnum[0]):
+    return range(first, first + model.body(body).geomnum[0])
+
+
+def _half_extents(model: mujoco.MjModel, geoms: Iterable[int]) -> np.ndarray:
+    """(3,) half sizes [m] of a box around geoms of a body, centred on the body."""
+    bounds = []
+    for geom in geoms:
         rotation = np.empty(9)
         mujoco.mju_quat2Mat(rotation, model.geom_quat[geom])
-        centre, half = model.geom_aabb[geom, :3], model.geom_aabb[geom, 3:]
         rotation = rotation.reshape(3, 3)
-        offset = np.abs(model.geom_pos[geom] + rotation @ centre)
-        bounds.append(offset + np.abs(rotation) @ half)
+        centre, half = model.geom_aabb[geom, :3], model.geom_aabb[geom, 3:]
+        bounds.append(np.abs(model.geom_pos[geom] + rotation @ centre) + np.abs(rotation) @ half)
     return np.max(bounds, axis=0)
