@@ -88,7 +88,7 @@ class SceneSpec:
 
 @functools.lru_cache
 def _compile(scene: SceneSpec) -> mujoco.MjModel:
-    spec = mujoco.MjSpec.from_file(str(scene.xml))
+    spec = _read(scene.xml)
     merge_visuals(spec)
     for side in SIDES:
         base = (_OBJECT.mjOBJ_BODY, f"{side}/base")
@@ -118,6 +118,23 @@ def _compile(scene: SceneSpec) -> mujoco.MjModel:
                 # data="found", reduce="none", num="1": the number of contacts of the pair.
                 sensor.intprm[0], sensor.intprm[2] = 1, 1
     return spec.compile()
+
+
+def _read(xml: Path) -> mujoco.MjSpec:
+    """Reads a scene. Wherever it lies, it can include ``workcell.xml`` and attach ``arm.xml``."""
+    if not xml.is_file():
+        raise FileNotFoundError(f"no scene {xml}")
+    assets = assets_directory()
+    if xml.resolve().parent == assets:
+        return mujoco.MjSpec.from_file(str(xml))
+    files = {
+        path.relative_to(assets).as_posix(): path.read_bytes()
+        for path in assets.rglob("*")
+        if path.is_file()
+    }
+    spec = mujoco.MjSpec.from_string(xml.read_text(), include=files, assets=files)
+    spec.modelfiledir = str(xml.resolve().parent)  # the scene's own meshes and textures
+    return spec
 
 
 def _add_joints(spec: mujoco.MjSpec, side: str, names: tuple[str, ...]) -> None:

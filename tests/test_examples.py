@@ -104,3 +104,32 @@ def test_custom_task_stages(custom: ModuleType, height: float, opening: float, s
     env = aloha_marl.parallel_env(custom.LiftTray(), control="joint_delta")
     stages = hold(env, positions(env, height, opening), 1 if stage == 0 else 20)
     assert max(stages) == stage, stages
+
+
+def test_a_scene_may_lie_anywhere(
+    custom: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scene outside the package names the package's files plainly, and has files of its own."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "fin.obj").write_text(
+        "v 0 0 0\nv 0.02 0 0\nv 0 0.02 0\nv 0 0 0.02\nf 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n"
+    )
+    text = (EXAMPLES / "custom_task.xml").read_text().replace("../assets/", "")
+    text = text.replace('<compiler texturedir="../assets"/>', "")
+    text = text.replace("<asset>", '<asset><mesh name="fin" file="fin.obj"/>')
+    fin = '<geom type="mesh" mesh="fin" mass="0" contype="0" conaffinity="0" pos="0 0 0.05"/>'
+    scene = folder / "scene.xml"
+    scene.write_text(text.replace("</body>", f"{fin}</body>"))
+
+    class Mine(custom.LiftTray):
+        xml = scene
+
+    env = aloha_marl.parallel_env(Mine())
+    observations, _ = env.reset(seed=0)
+    assert env.observation_space("left_arm").contains(observations["left_arm"])
+    assert env.model.mesh("fin").id >= 0
+    Mine.xml = folder / "none.xml"
+    with pytest.raises(FileNotFoundError, match=r"none\.xml"):
+        aloha_marl.parallel_env(Mine())

@@ -34,7 +34,8 @@ class Task(abc.ABC):
     Attributes:
         name: snake_case, as in ``parallel_env(name)``.
         summary: one sentence for tables.
-        xml: path of the MJCF file. Objects have a free joint each, come after the arms in the order
+        xml: path of the MJCF file, anywhere; the package's ``workcell.xml`` and ``arm.xml`` are
+            found by their names. Objects have a free joint each, come after the arms in the order
             of ``objects``, and their frame is at their middle. A keyframe ``home`` holds the start.
         objects: body name -> geoms whose contact counts as touching the object.
         placement: body name -> ((x low, high), (y low, high)) [m] where it may start.
