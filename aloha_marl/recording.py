@@ -63,7 +63,12 @@ def record(
     rate = env.metadata["render_fps"] / form["every"]
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".gif":
-        imageio.mimwrite(path, frames, duration=1000 / rate, loop=0)
+        from PIL import Image
+
+        # The default palette follows the large areas and would turn a small red cube brown.
+        palette = Image.Quantize.MAXCOVERAGE
+        first, *rest = (Image.fromarray(frame).quantize(method=palette) for frame in frames)
+        first.save(path, save_all=True, append_images=rest, duration=1000 / rate, loop=0)
     else:
         imageio.mimwrite(path, frames, fps=rate, macro_block_size=2)
     return episode
