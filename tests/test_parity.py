@@ -323,7 +323,8 @@ def test_random_statistics() -> None:
     assert finger.sum() == 4
     assert link.sum() >= 20
     steps = on_table = fingers_on_table = rewarded = 0
-    for episode in range(30):
+    # Sixty episodes: thirty leave the fingers' share uncertain by 0.03.
+    for episode in range(60):
         draw = np.random.RandomState(1000 + episode)
         env.reset(seed=episode)
         over = False
@@ -338,9 +339,9 @@ def test_random_statistics() -> None:
             on_table += link[other].any()
             fingers_on_table += finger[other].any()
             rewarded += reward > 0
-    assert steps > 8500
+    assert steps > 17_000
     assert 0.90 <= on_table / steps <= 0.97
-    assert 0.35 <= fingers_on_table / steps <= 0.55
+    assert 0.35 <= fingers_on_table / steps <= 0.55, fingers_on_table / steps
     assert rewarded / steps < 0.005
 
 
