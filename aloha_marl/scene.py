@@ -87,7 +87,8 @@ class SceneSpec:
 
 
 @functools.lru_cache
-def _compile(scene: SceneSpec) -> mujoco.MjModel:
+def _compile(scene: SceneSpec, version: int) -> mujoco.MjModel:
+    """Compiles a scene; ``version`` tells an edited file from the one compiled before."""
     spec = _read(scene.xml)
     merge_visuals(spec)
     for side in SIDES:
@@ -122,8 +123,6 @@ def _compile(scene: SceneSpec) -> mujoco.MjModel:
 
 def _read(xml: Path) -> mujoco.MjSpec:
     """Reads a scene. Wherever it lies, it can include ``workcell.xml`` and attach ``arm.xml``."""
-    if not xml.is_file():
-        raise FileNotFoundError(f"no scene {xml}")
     assets = assets_directory()
     if xml.resolve().parent == assets:
         return mujoco.MjSpec.from_file(str(xml))
@@ -167,5 +166,9 @@ def _other(side: str) -> str:
 
 
 def load_model(scene: SceneSpec) -> mujoco.MjModel:
-    """Compiles the scene, once per process, and returns a copy of the model to own."""
-    return copy.copy(_compile(scene))
+    """Compiles the scene, once per process, and returns a copy of the model to own.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    return copy.copy(_compile(scene, scene.xml.stat().st_mtime_ns))

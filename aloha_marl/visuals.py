@@ -21,13 +21,18 @@ _SWATCH = 4
 
 
 def merge_visuals(spec: mujoco.MjSpec) -> None:
-    """Replaces, in place, what can be merged: opaque boxes and meshes that collide with nothing."""
+    """Replaces, in place, what can be merged: unnamed boxes and meshes that collide with nothing.
+
+    Geoms with a name, a texture or transparency stay as they are.
+    """
     model = spec.compile()
     geoms: dict[int, list[mujoco.MjsGeom]] = defaultdict(list)
     for geom in spec.geoms:
         if _mergeable(model, geom):
             geoms[model.geom_bodyid[geom.id]].append(geom)
     geoms = {body: group for body, group in geoms.items() if len(group) > 1}
+    if not geoms:
+        return
     by_body = {body: [geom.id for geom in group] for body, group in geoms.items()}
     names = {body: model.body(body).name for body in by_body}
     for geom in itertools.chain(*geoms.values()):
@@ -38,7 +43,7 @@ def merge_visuals(spec: mujoco.MjSpec) -> None:
             spec.delete(mesh)
 
     colours, swatches = np.unique(
-        [_colour(model, geom) for geom in itertools.chain(*by_body.values())],
+        [_rgba(model, geom)[:3] for geom in itertools.chain(*by_body.values())],
         axis=0,
         return_inverse=True,
     )
@@ -96,12 +101,13 @@ def _mergeable(model: mujoco.MjModel, geom: mujoco.MjsGeom) -> bool:
     textured = material >= 0 and (model.mat_texid[material] >= 0).any()
     known = int(model.geom_type[i]) in map(int, (_BOX, _MESH))
     silent = not (model.geom_contype[i] or model.geom_conaffinity[i])
-    return bool(silent and known and not textured)
+    opaque = _rgba(model, i)[3] == 1
+    return bool(silent and known and opaque and not textured and not geom.name)
 
 
-def _colour(model: mujoco.MjModel, geom: int) -> np.ndarray:
+def _rgba(model: mujoco.MjModel, geom: int) -> np.ndarray:
     material = model.geom_matid[geom]
-    return (model.mat_rgba[material] if material >= 0 else model.geom_rgba[geom])[:3]
+    return model.mat_rgba[material] if material >= 0 else model.geom_rgba[geom]
 
 
 def _triangles(model: mujoco.MjModel, geom: int) -> tuple[np.ndarray, np.ndarray]:
