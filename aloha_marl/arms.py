@@ -19,6 +19,16 @@ JOINTS = (
     "wrist_angle",
     "wrist_rotate",
 )
+JOINT_LIMITS = (
+    (-3.14158, 3.14158),
+    (-1.85005, 1.25664),
+    (-1.76278, 1.6057),
+    (-3.14158, 3.14158),
+    (-1.8675, 2.23402),
+    (-3.14158, 3.14158),
+)
+"""Lower and upper limit of each joint [rad], those of ``arm.xml``, for use without a model."""
+
 FINGERS = ("left_finger", "right_finger")
 
 ACTION_SIZE = len(JOINTS) + 1

@@ -8,7 +8,7 @@ import pytest
 
 import aloha_marl
 from aloha_marl import kinematics
-from aloha_marl.arms import JOINTS, SIDES
+from aloha_marl.arms import JOINT_LIMITS, JOINTS, SIDES
 
 
 @pytest.fixture(scope="module")
@@ -17,6 +17,14 @@ def joints() -> np.ndarray:
     model = aloha_marl.parallel_env("transfer_cube").model
     low, high = model.jnt_range[: len(JOINTS)].T
     return np.random.default_rng(0).uniform(low, high, (10_000, len(JOINTS)))
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_joint_limits_are_the_models(side: str) -> None:
+    """The limits known without a model are those of its joints."""
+    model = aloha_marl.parallel_env("transfer_cube").model
+    for name, limits in zip(JOINTS, JOINT_LIMITS, strict=True):
+        assert tuple(model.joint(f"{side}/{name}").range) == limits
 
 
 @pytest.mark.parametrize("side", SIDES)

@@ -11,6 +11,7 @@ import dataclasses
 
 import numpy as np
 
+from aloha_marl.arms import JOINT_LIMITS
 from aloha_marl.kinematics import forward, inverse, rotation_matrix, rotation_vector
 from aloha_marl.observations import Layout
 
@@ -22,17 +23,6 @@ _FIRST_JOINT_STEP = 0.012
 _CONTROL_TIMESTEP = 0.02
 _MAX_TURN = 0.06
 """How far the tool turns in a step of a straight move at most [rad]."""
-
-_JOINT_LIMITS = np.array(
-    [
-        (-3.14158, 3.14158),
-        (-1.85005, 1.25664),
-        (-1.76278, 1.6057),
-        (-3.14158, 3.14158),
-        (-1.8675, 2.23402),
-        (-3.14158, 3.14158),
-    ]
-).T
 
 APPROACH = 0.08
 """How far before an object the straight part of the way to it begins [m]."""
@@ -126,7 +116,7 @@ def drive(view: View, goal: Motion) -> np.ndarray:
     # Free moves end with the forearm turned little; straight moves keep it as it is.
     near = np.where(straight[:, None], view.commanded, 0.0)
     joints, _ = inverse(position, rotation, near)
-    step = np.clip(joints, *_JOINT_LIMITS) - view.commanded
+    step = np.clip(joints, *np.transpose(JOINT_LIMITS)) - view.commanded
     # Speed up over a few steps: from what the arm does now.
     now = np.abs(view.joint_vel).max(axis=1) * _CONTROL_TIMESTEP
     most = np.clip(now + _FIRST_JOINT_STEP, None, MAX_JOINT_STEP)
