@@ -61,6 +61,8 @@ def demo(
     table = Table(
         *("task", "seed", *(f"stage {i}" for i in range(1, 5)), "steps", "success"),
         box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
         title="Step in which each stage was first reached (50 steps per second)",
     )
     for column in table.columns[1:]:

@@ -143,7 +143,6 @@ class Core:
 
     def _read(self) -> None:
         self.readings.update()
-        self.observer.update()
         self.diverged = self.simulation.diverged()
 
     def _judge(self) -> None:

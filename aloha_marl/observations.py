@@ -142,7 +142,7 @@ class Layout:
 
 
 class Observer:
-    """Turns readings into observations of one scope and into the central state."""
+    """Turns the current readings into observations of one scope and into the central state."""
 
     def __init__(self, readings: Readings, scope: str):
         self.layout = Layout(readings.names, scope)
@@ -151,20 +151,27 @@ class Observer:
         shape = (len(readings.gripper), 2, own.shape[0])
         self._low, self._high = (np.broadcast_to(b, shape).copy() for b in (own.low, own.high))
         self._readings = readings
-        self.update()
 
-    def update(self) -> None:
-        """Takes in the current readings: every own quantity, in the order of `quantities`."""
+    def observations(self) -> np.ndarray:
+        """(n, 2, D) float32, one observation per arm; a fresh array."""
+        own = self._own()
+        return _full(own) if self.layout.scope == "full" else own[:, :, : self.layout.size]
+
+    def state(self) -> np.ndarray:
+        """(n, S) float32: both arms' own quantities, the left arm's first; a fresh array."""
+        return _full(self._own())[:, 0]
+
+    def _own(self) -> np.ndarray:
+        """(n, 2, V) every own quantity of both arms, in the order of :func:`quantities`."""
         readings = self._readings
         touch = readings.finger_touch
-        n = len(touch)
-        view = np.concatenate(
+        own = np.concatenate(
             (
                 readings.own_motion,
                 readings.opening,
                 readings.command_gap,
                 readings.objects,
-                touch.reshape(n, 2, -1),
+                touch.reshape(len(touch), 2, -1),
                 readings.partner_tcp,
                 readings.gripper[:, ::-1],
             ),
@@ -172,18 +179,9 @@ class Observer:
             dtype=np.float32,
             casting="unsafe",  # float64 to float32
         )
-        np.maximum(view, self._low, out=view)
-        self._view = np.minimum(view, self._high, out=view)
+        np.maximum(own, self._low, out=own)
+        return np.minimum(own, self._high, out=own)
 
-    def observations(self) -> np.ndarray:
-        """(n, 2, D) float32, one observation per arm; the caller's to keep."""
-        if self.layout.scope == "full":
-            return self._full()
-        return self._view[:, :, : self.layout.size].copy()
 
-    def state(self) -> np.ndarray:
-        """(n, S) float32: both arms' own quantities, the left arm's first."""
-        return self._full()[:, 0]
-
-    def _full(self) -> np.ndarray:
-        return np.concatenate((self._view, self._view[:, ::-1]), axis=2)
+def _full(own: np.ndarray) -> np.ndarray:
+    return np.concatenate((own, own[:, ::-1]), axis=2)

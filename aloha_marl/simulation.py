@@ -27,6 +27,7 @@ class Simulation:
     def __init__(self, model: mujoco.MjModel):
         self.model = model
         self.data = mujoco.MjData(model)
+        self._option = model.opt
         self.ctrl = self.data.ctrl[None]
         self.sensordata = self.data.sensordata[None]
         self._warnings = self.data.warning.number[None, _DIVERGED]
@@ -58,13 +59,13 @@ class Simulation:
         of the one before, so nothing is computed twice. Sensors influence nothing and are read once,
         so only the last substep computes them.
         """
-        model, data = self.model, self.data
-        flags = model.opt.disableflags
-        model.opt.disableflags = flags | _NO_SENSORS
+        model, data, option = self.model, self.data, self._option
+        flags = option.disableflags
+        option.disableflags = flags | _NO_SENSORS
         mujoco.mj_step2(model, data)
         if substeps > 1:
             mujoco.mj_step(model, data, substeps - 1)
-        model.opt.disableflags = flags
+        option.disableflags = flags
         mujoco.mj_step1(model, data)
 
     def diverged(self) -> np.ndarray:
