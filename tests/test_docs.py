@@ -14,7 +14,7 @@ from aloha_marl.tasks import TASKS
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-PAGES = [path for path in ROOT.glob("**/*.md") if ".venv" not in path.parts]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")]
 
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
