@@ -88,8 +88,7 @@ class Core:
         self._reward = REWARDS[options.reward]
 
         n = self.simulation.num_envs
-        self._memory = np.zeros((n, task.memory_size), int)
-        self._remembers = False
+        self._remember(np.zeros((n, task.memory_size), int))
         self.stage = np.zeros(n, int)
         self.elapsed = np.zeros(n, int)
         self._one = np.ones(n, int)
@@ -114,8 +113,7 @@ class Core:
         qpos[ctrl.size :] = poses.ravel()
         self.simulation.reset(qpos[None], ctrl[None])
         self.elapsed[:] = 0
-        self._memory = np.zeros_like(self._memory)
-        self._remembers = False
+        self._remember(np.zeros_like(self._memory))
         self._read()
         self._judge()
 
@@ -149,14 +147,17 @@ class Core:
         if self.options.rules == "gym_aloha":
             self.stage = cast(GymAlohaTask, self.task).gym_aloha_stage(self.readings)
         elif self.readings.touching or self._remembers:
-            self.stage, self._memory = self.task.stage(self.readings, self._memory)
-            self._remembers = bool(self._memory.any())
+            self.stage, memory = self.task.stage(self.readings, self._memory)
+            self._remember(memory)
         else:
             self.stage = np.zeros(len(self.elapsed), int)
         if np.count_nonzero(self.diverged):
             # MuJoCo has put it back to zero: nothing is reached there.
             self.stage[self.diverged] = 0
         self._conclude()
+
+    def _remember(self, memory: np.ndarray) -> None:
+        self._memory, self._remembers = memory, bool(memory.any())
 
     def _conclude(self) -> None:
         self.reward = self._reward(self.stage)
@@ -175,8 +176,7 @@ class Core:
     def set_state(self, state: State) -> None:
         """Goes back to a state; the same actions then give the same results bit for bit."""
         self.simulation.set_state(state.physics)
-        self._memory = state.memory.copy()
-        self._remembers = bool(self._memory.any())
+        self._remember(state.memory.copy())
         self.stage = state.stage.copy()
         self.elapsed[:] = state.elapsed
         self._read()

@@ -17,7 +17,7 @@ from aloha_marl.policies.motion import (
     grasp_azimuth,
     held,
     motion,
-    pick,
+    pick_and_carry,
     tool_rotation,
 )
 from aloha_marl.tasks import TASKS
@@ -25,31 +25,26 @@ from aloha_marl.tasks import TASKS
 _STEEP = tool_rotation(0.0, np.radians(75))
 
 
-def _picked(view: View, name: str, width: float, pitch: float, symmetry: float, above: float):
-    """(N,) whether the object is in the hand, and the motion that gets it there and lifts it."""
-    rotation = tool_rotation(grasp_azimuth(view, name, symmetry), np.radians(pitch))
-    grip = held(view, name, width)
-    lift = motion(view, view.command_pos + (0, 0, 0.05), view.command_rot, 0.008)
-    plan = lift.where(grip, pick(view, name, rotation, above))
-    return grip & (view[f"{name}_pos"][:, 2] > 0.08), plan
+def _with_the_cube(view: View, carry: Motion) -> Motion:
+    """Picks the cube up, then carries it."""
+    rotation = tool_rotation(grasp_azimuth(view, "cube", np.pi / 2), np.radians(60))
+    return pick_and_carry(view, "cube", rotation, 0.68, 0.004, carry)
 
 
 def pick_the_cube_up(view: View) -> Motion:
     """Lifts the cube off the table and keeps it."""
-    up, plan = _picked(view, "cube", 0.68, 60, np.pi / 2, 0.004)
     there = motion(view, (0.45, 0, 0.25), tool_rotation(0.0, np.radians(60)))
-    return there.where(up, plan)
+    return _with_the_cube(view, there)
 
 
 def carry_to_the_idle_finger(view: View) -> Motion:
     """Brings the cube to the tips of the partner's fingers and presses it against them."""
-    up, plan = _picked(view, "cube", 0.68, 60, np.pi / 2, 0.004)
     rotation = tool_rotation(0.0, np.radians(15))
     tip = view.partner_tcp_pos + 0.02 * view.partner_tcp_x_axis
     before = motion(view, tip - (0.10, 0, 0), rotation)
     press = motion(view, tip, rotation, 0.004)
     ahead = (np.abs(view.tcp_pos - tip)[:, 1:] < 0.03).all(axis=1)
-    return press.where(ahead, before).where(up, plan)
+    return _with_the_cube(view, press.where(ahead, before))
 
 
 def push_the_peg_in_on_the_table(view: View) -> Motion:
@@ -75,7 +70,6 @@ def _join_on_the_table(
         above: how far above its middle it is gripped [m].
         rise: how far the held object's middle is above the other's when they join [m].
     """
-    _, plan = _picked(view, name, width, 75, np.pi, above)
     offset = np.einsum("ij,nj->ni", _STEEP, view[f"{name}_in_tool"])
     place = view[f"{other}_pos"] - offset + (0, 0, rise)
     ready = motion(view, place - (0.17, 0, -0.05), _STEEP)
@@ -86,7 +80,9 @@ def _join_on_the_table(
     level = np.abs(apart[:, 2]) < np.where(apart[:, 0] > 0.135, 0.006, 0.02)
     carry = push.where(straight & level, low.where(straight, ready))
     in_hand = held(view, name, width)
-    return carry.where(in_hand & (straight | (view[f"{name}_pos"][:, 2] > 0.06)), plan)
+    azimuth = grasp_azimuth(view, name, np.pi)
+    picked = pick_and_carry(view, name, tool_rotation(azimuth, np.radians(75)), width, above, carry)
+    return carry.where(in_hand & (straight | (view[f"{name}_pos"][:, 2] > 0.06)), picked)
 
 
 ATTEMPTS: dict[str, tuple[str, str, Callable[[View], Motion]]] = {

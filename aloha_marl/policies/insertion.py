@@ -10,9 +10,8 @@ from aloha_marl.policies.motion import (
     Motion,
     View,
     grasp_azimuth,
-    held,
     motion,
-    pick,
+    pick_and_carry,
     stay,
     tool_rotation,
 )
@@ -100,7 +99,4 @@ def _carry(view: View, name: str, position: np.ndarray) -> Motion:
 def _pick_and_lift(view: View, name: str, carry: Motion) -> Motion:
     """Picks the object up, lifts it straight, and then does what is to be done with it."""
     rotation = tool_rotation(grasp_azimuth(view, name, np.pi), _PITCH)
-    grip = held(view, name, _WIDTH[name])
-    lift = motion(view, view.command_pos + (0, 0, 0.05), view.command_rot, 0.008)
-    plan = lift.where(grip, pick(view, name, rotation, above=_ABOVE[name]))
-    return carry.where(grip & (view[f"{name}_pos"][:, 2] > 0.08), plan)
+    return pick_and_carry(view, name, rotation, _WIDTH[name], _ABOVE[name], carry)

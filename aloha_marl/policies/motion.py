@@ -27,6 +27,9 @@ _MAX_TURN = 0.06
 APPROACH = 0.08
 """How far before an object the straight part of the way to it begins [m]."""
 
+IN_HAND = (0.03, 0.02, 0.025)
+"""Half sizes [m], along the tool's axes, of the zone around the tool centre that is the hand."""
+
 OPEN, CLOSED = 1.0, 0.0
 
 
@@ -167,7 +170,7 @@ def held(view: View, name: str, width: float) -> np.ndarray:
     touch = view[f"{name}_touch"] > 0.5
     in_the_air = view[f"{name}_pos"][:, 2] > 0.06  # where the touch of a held object may flicker
     closed = (view.gripper[:, 0] < width) & (touch.any(axis=1) | in_the_air)
-    return inside(view, name, (0.03, 0.02, 0.025)) & (touch.all(axis=1) | closed)
+    return inside(view, name, IN_HAND) & (touch.all(axis=1) | closed)
 
 
 def pick(view: View, name: str, rotation: np.ndarray, above: float, speed: float = 0.012) -> Motion:
@@ -194,3 +197,22 @@ def pick(view: View, name: str, rotation: np.ndarray, above: float, speed: float
     gripper = np.where(at_object, CLOSED, OPEN)
     straight = motion(view, grasp, rotation, speed, gripper)
     return straight.where(lined_up & opened, motion(view, before, rotation, 0.0, OPEN))
+
+
+def pick_and_carry(
+    view: View, name: str, rotation: np.ndarray, width: float, above: float, carry: Motion
+) -> Motion:
+    """Picks an object up, lifts it straight off the table, and then carries it.
+
+    Args:
+        view: the observation.
+        name: of the object.
+        rotation: (N, 3, 3) of the tool at the grasp.
+        width: gripper opening below which it is surely closed on the object.
+        above: how far above the object's middle it is gripped [m].
+        carry: what to do with it once it is up.
+    """
+    grip = held(view, name, width)
+    lift = motion(view, view.command_pos + (0, 0, 0.05), view.command_rot, 0.008)
+    plan = lift.where(grip, pick(view, name, rotation, above))
+    return carry.where(grip & (view[f"{name}_pos"][:, 2] > 0.08), plan)

@@ -6,6 +6,7 @@ import numpy as np
 
 from aloha_marl.policies.motion import (
     CLOSED,
+    IN_HAND,
     OPEN,
     Motion,
     View,
@@ -13,7 +14,7 @@ from aloha_marl.policies.motion import (
     held,
     inside,
     motion,
-    pick,
+    pick_and_carry,
     stay,
     tool_rotation,
 )
@@ -35,11 +36,6 @@ def give(view: View) -> Motion:
     """The right arm: picks the cube up, brings it to the meeting point, lets go, draws back."""
     cube = view.cube_pos
     rotation = tool_rotation(grasp_azimuth(view, "cube", np.pi / 2), np.radians(60))
-    plan = pick(view, "cube", rotation, above=0.004)
-
-    in_hand = inside(view, "cube", (0.03, 0.02, 0.025))
-    grip = held(view, "cube", _CUBE_WIDTH)
-    lift = motion(view, view.command_pos + (0, 0, 0.05), view.command_rot, 0.008)
     # Where the tool must be for the cube to be at the meeting point.
     offset = np.einsum("ij,nj->ni", _GIVE, view.cube_in_tool)
     low = np.array((_MEET_X, _MEET_Y, _LOW)) - offset
@@ -48,7 +44,8 @@ def give(view: View) -> Motion:
     near = np.linalg.norm(cube - (_MEET_X, _MEET_Y, _LOW), axis=1) < 0.04
     carry = motion(view, low, _GIVE, np.where(near, 0.01, 0.0))
     wait = motion(view, high, _GIVE, _RISE)
-    plan = wait.where(there, carry).where(grip & (cube[:, 2] > 0.08), lift.where(grip, plan))
+    meet = wait.where(there, carry)
+    plan = pick_and_carry(view, "cube", rotation, _CUBE_WIDTH, 0.004, meet)
 
     done = _at_meeting_point(cube) & ((cube[:, 2] > _HIGH) | _partner_has_it(view))
     clear = view.gripper[:, 0] > 0.72
@@ -56,6 +53,7 @@ def give(view: View) -> Motion:
         view, view.command_pos - 0.05 * view.command_rot[:, :, 0], view.command_rot, 0.015, OPEN
     )
     release = back.where(clear, stay(view, OPEN))
+    in_hand = inside(view, "cube", IN_HAND)
     plan = release.where(done & in_hand, plan)
     # In the air and not in this hand: the partner's. Keep out of the way.
     away = motion(view, np.array((_MEET_X - 0.12, 0, _HIGH + 0.12)), _GIVE, 0.015, OPEN)
