@@ -7,8 +7,10 @@ Every front door is a thin layer over :class:`Core`.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from typing import cast
 
+import mujoco
 import numpy as np
 
 from aloha_marl.arms import (
@@ -20,10 +22,11 @@ from aloha_marl.arms import (
 from aloha_marl.control import CONTROLS
 from aloha_marl.observations import Observer
 from aloha_marl.options import Options
+from aloha_marl.randomization import Randomization
 from aloha_marl.readings import Readings
 from aloha_marl.rewards import REWARDS
 from aloha_marl.scene import load_model
-from aloha_marl.simulation import Simulation
+from aloha_marl.simulation import OneSimulation, Simulation
 from aloha_marl.tasks import SUCCESS, GymAlohaTask, Task
 
 _JOINTS = len(JOINTS)
@@ -40,32 +43,49 @@ class State:
         memory: (n, m) what the task remembers of the episode.
         stage: (n,) the stage reached.
         elapsed: (n,) control steps since the reset.
+        diverged: (n,) bool, the physics blew up in this episode.
+        drawn: (n, P) the numbers domain randomisation drew for the episode.
     """
 
     physics: np.ndarray
     memory: np.ndarray
     stage: np.ndarray
     elapsed: np.ndarray
+    diverged: np.ndarray
+    drawn: np.ndarray
 
 
 class Core:
     """Runs a task: simulation, control mode, observer, stage and reward.
 
-    Attributes, current after :meth:`reset`, :meth:`step` and :meth:`set_state`:
+    Args:
+        task: what is to be done.
+        options: of the front door.
+        simulate: makes the simulations of a model, given the names of its fields that may vary.
+
+    Attributes, new arrays after every :meth:`reset`, :meth:`step` and :meth:`set_state`:
         stage: (n,) int 0..4.
         reward: (n,) the team's reward of the last step.
         terminated: (n,) bool, success.
         truncated: (n,) bool, out of time or diverged.
         diverged: (n,) bool, the physics blew up in this episode.
         elapsed: (n,) control steps since the reset.
+        drawn: (n, P) the numbers domain randomisation drew, named by ``randomization.names``.
     """
 
-    def __init__(self, task: Task, options: Options):
+    def __init__(
+        self,
+        task: Task,
+        options: Options,
+        simulate: Callable[[mujoco.MjModel, tuple[str, ...]], Simulation] = OneSimulation,
+    ):
         self.task = task
         self.options = options
         scene = task.scene()
         self.model = load_model(scene)
-        self.simulation = Simulation(self.model)
+        objects = [name for name, _ in scene.objects]
+        self.randomization = Randomization(options.randomization, self.model, objects)
+        self.simulation = simulate(self.model, self.randomization.fields)
         self.readings = Readings(
             self.model, scene, self.simulation.sensordata, self.simulation.ctrl
         )
@@ -87,22 +107,52 @@ class Core:
         self.control = CONTROLS[options.control](self._low, self._high)
         self._reward = REWARDS[options.reward]
 
-        n = self.simulation.num_envs
+        self.num_envs = n = self.simulation.num_envs
         self._remember(np.zeros((n, task.memory_size), int))
         self.stage = np.zeros(n, int)
         self.elapsed = np.zeros(n, int)
+        self.drawn = np.zeros((n, len(self.randomization.names)))
         self._one = np.ones(n, int)
         self._success = np.full(n, SUCCESS)
         self._max_cycles = np.full(n, options.max_cycles)
 
-    def reset(self, rng: np.random.Generator, seed: int | None = None) -> None:
-        """Starts a new episode.
+    def reset(
+        self,
+        rows: np.ndarray,
+        rngs: Sequence[np.random.Generator],
+        seeds: Sequence[int | None],
+    ) -> None:
+        """Starts new episodes.
 
         Args:
-            rng: draws the start.
-            seed: with ``start="gym_aloha"``, gym-aloha's seed; drawn from ``rng`` if None.
+            rows: (m,) which simulations: ints, rising.
+            rngs: m generators that draw the starts.
+            seeds: m gym-aloha's seeds for ``start="gym_aloha"``; drawn from the generator if None.
         """
-        qpos, ctrl = self._home_qpos.copy(), self._home_ctrl.copy()
+        qpos = np.tile(self._home_qpos, (len(rows), 1))
+        ctrl = np.tile(self._home_ctrl, (len(rows), 1))
+        drawn = np.empty((len(rows), self.drawn.shape[1]))
+        for i, (rng, seed) in enumerate(zip(rngs, seeds, strict=True)):
+            self._draw_start(rng, seed, qpos[i], ctrl[i])
+            if drawn.size:
+                drawn[i] = self.randomization.draw(rng)
+        self._vary(rows, drawn)
+        self.simulation.reset(rows, qpos, ctrl)
+        memory, self.elapsed = self._memory.copy(), self.elapsed.copy()
+        memory[rows], self.elapsed[rows] = 0, 0
+        self._remember(memory)
+        self._read()
+        stage, remembered = self._judge()
+        self.stage = self.stage.copy()
+        self.stage[rows] = stage[rows]
+        memory[rows] = remembered[rows]
+        self._remember(memory)
+        self._conclude()
+
+    def _draw_start(
+        self, rng: np.random.Generator, seed: int | None, qpos: np.ndarray, ctrl: np.ndarray
+    ) -> None:
+        """Writes an episode's start into (nq,) and (nu,), which hold ``home``."""
         if self.options.start == "gym_aloha":
             poses = self.task.place_as_gym_aloha(int(rng.integers(2**32)) if seed is None else seed)
         else:
@@ -111,11 +161,16 @@ class Core:
             for values in (qpos[: ctrl.size], ctrl):
                 values.reshape(len(SIDES), -1)[:, :_JOINTS] += offsets
         qpos[ctrl.size :] = poses.ravel()
-        self.simulation.reset(qpos[None], ctrl[None])
-        self.elapsed[:] = 0
-        self._remember(np.zeros_like(self._memory))
-        self._read()
-        self._judge()
+
+    def _vary(self, rows: np.ndarray, drawn: np.ndarray) -> None:
+        if not drawn.size:
+            return
+        self.drawn = self.drawn.copy()
+        self.drawn[rows] = drawn
+        self.randomization.apply(drawn, self.simulation.fields, rows)
+        scale = self.randomization.object_scale(drawn)
+        if scale is not None:
+            self.readings.rescale(rows, scale)
 
     def step(self, actions: np.ndarray) -> None:
         """Advances all simulations by one control step of 0.02 s.
@@ -125,9 +180,11 @@ class Core:
         """
         self._command(actions)
         self.simulation.step(self._substeps)
-        self.elapsed += self._one
+        self.elapsed = self.elapsed + self._one
         self._read()
-        self._judge()
+        self.stage, memory = self._judge()
+        self._remember(memory)
+        self._conclude()
 
     def _command(self, actions: np.ndarray) -> None:
         ctrl = self._ctrl
@@ -143,18 +200,19 @@ class Core:
         self.readings.update()
         self.diverged = self.simulation.diverged()
 
-    def _judge(self) -> None:
+    def _judge(self) -> tuple[np.ndarray, np.ndarray]:
+        """(n,) stages by the current readings, and the (n, m) memory after them."""
+        memory = self._memory
         if self.options.rules == "gym_aloha":
-            self.stage = cast(GymAlohaTask, self.task).gym_aloha_stage(self.readings)
+            stage = cast(GymAlohaTask, self.task).gym_aloha_stage(self.readings)
         elif self.readings.touching or self._remembers:
-            self.stage, memory = self.task.stage(self.readings, self._memory)
-            self._remember(memory)
+            stage, memory = self.task.stage(self.readings, memory)
         else:
-            self.stage = np.zeros(len(self.elapsed), int)
+            stage = np.zeros(self.num_envs, int)
         if np.count_nonzero(self.diverged):
             # MuJoCo has put it back to zero: nothing is reached there.
-            self.stage[self.diverged] = 0
-        self._conclude()
+            stage[self.diverged] = 0
+        return stage, memory
 
     def _remember(self, memory: np.ndarray) -> None:
         self._memory, self._remembers = memory, bool(memory.any())
@@ -164,20 +222,33 @@ class Core:
         self.terminated = self.stage == self._success
         self.truncated = (self.elapsed >= self._max_cycles) | self.diverged
 
-    def get_state(self) -> State:
-        """A copy of the whole state."""
+    def infos(self) -> dict[str, np.ndarray]:
+        """What is told beside observations and rewards: name -> (n,) numbers."""
+        return {"is_success": self.terminated, "stage": self.stage, "diverged": self.diverged}
+
+    def get_state(self, rows: np.ndarray) -> State:
+        """A copy of the whole state of those simulations."""
         return State(
-            self.simulation.get_state(),
-            self._memory.copy(),
-            self.stage.copy(),
-            self.elapsed.copy(),
+            self.simulation.get_state(rows),
+            self._memory[rows],
+            self.stage[rows],
+            self.elapsed[rows],
+            self.diverged[rows],
+            self.drawn[rows],
         )
 
-    def set_state(self, state: State) -> None:
+    def set_state(self, rows: np.ndarray, state: State) -> None:
         """Goes back to a state; the same actions then give the same results bit for bit."""
-        self.simulation.set_state(state.physics)
-        self._remember(state.memory.copy())
-        self.stage = state.stage.copy()
-        self.elapsed[:] = state.elapsed
+        self._vary(rows, state.drawn)
+        self.simulation.set_state(rows, state.physics, state.diverged)
+        memory, self.stage, self.elapsed = (
+            array.copy() for array in (self._memory, self.stage, self.elapsed)
+        )
+        memory[rows], self.stage[rows], self.elapsed[rows] = (
+            state.memory,
+            state.stage,
+            state.elapsed,
+        )
+        self._remember(memory)
         self._read()
         self._conclude()

@@ -148,8 +148,12 @@ class Observer:
         self.layout = Layout(readings.names, scope)
         self.state_layout = Layout(readings.names, "full")
         own = Layout(readings.names, "partner").space()
-        shape = (len(readings.gripper), 2, own.shape[0])
-        self._low, self._high = (np.broadcast_to(b, shape).copy() for b in (own.low, own.high))
+        # Arm by arm in memory, so that each arm's observations of all simulations lie together.
+        self._shape = (2, len(readings.gripper), own.shape[0])
+        self._low, self._high = (
+            np.broadcast_to(bound, self._shape).copy().swapaxes(0, 1)
+            for bound in (own.low, own.high)
+        )
         self._readings = readings
 
     def observations(self) -> np.ndarray:
@@ -176,7 +180,7 @@ class Observer:
                 readings.gripper[:, ::-1],
             ),
             axis=2,
-            dtype=np.float32,
+            out=np.empty(self._shape, np.float32).swapaxes(0, 1),
             casting="unsafe",  # float64 to float32
         )
         np.maximum(own, self._low, out=own)

@@ -11,6 +11,7 @@ from typing import Any
 from aloha_marl.arms import AGENTS
 from aloha_marl.control import CONTROLS
 from aloha_marl.observations import SCOPES
+from aloha_marl.randomization import check_ranges
 from aloha_marl.rewards import REWARDS
 from aloha_marl.tasks import TASKS, Task
 
@@ -54,6 +55,8 @@ class Options:
         max_cycles: control steps (50 Hz) until an episode is truncated.
         max_joint_speed: limit of the speed of the commanded joint targets [rad/s], or None. Without
             it full-range actions make the simulation diverge in about 0.5 % of the steps.
+        randomization: what is drawn anew at every reset: a name of
+            :data:`aloha_marl.randomization.RANGES` -> (low, high).
         agent_names: names of the left and the right arm.
         cameras: cameras in pixel observations; "wrist" means each arm's own.
         observation_width, observation_height: size of observed pictures [pixels].
@@ -70,6 +73,7 @@ class Options:
     start: str = "random"
     max_cycles: int = 300
     max_joint_speed: float | None = 3.14
+    randomization: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     agent_names: tuple[str, str] = AGENTS
     cameras: tuple[str, ...] = ("wrist", "top")
     observation_width: int = 640
@@ -122,5 +126,6 @@ class Options:
             raise ValueError(f"agent_names={names!r} must be two different names, left arm first")
         if isinstance(self.cameras, str) or not self.cameras:
             raise ValueError(f"cameras={self.cameras!r} must be a non-empty sequence of names")
+        object.__setattr__(self, "randomization", check_ranges(self.randomization))
         object.__setattr__(self, "agent_names", tuple(names))
         object.__setattr__(self, "cameras", tuple(self.cameras))

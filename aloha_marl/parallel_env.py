@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import math
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import mujoco
 import numpy as np
@@ -14,14 +13,17 @@ import pettingzoo
 from gymnasium import spaces
 from gymnasium.utils import EzPickle, seeding
 
+from aloha_marl.agents import AgentID, Agents, row_of
 from aloha_marl.arms import ACTION_SIZE, CONTROL_TIMESTEP, SIDES
 from aloha_marl.core import Core, State
 from aloha_marl.observations import Layout
 from aloha_marl.options import Options, make_task
-from aloha_marl.rendering import Renderer, check_cameras, own_camera
+from aloha_marl.rendering import Pictures
+from aloha_marl.simulation import OneSimulation
 from aloha_marl.tasks import Task
 
-AgentID = str
+_ROW = np.arange(1)
+_ROW.flags.writeable = False
 
 
 class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
@@ -86,29 +88,19 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
         self.task = make_task(task)
         self.options = Options.of(options, self.task)
         self.core = Core(self.task, self.options)
-        check_cameras(self.options.cameras, self.core.model, own=True)
+        self.pictures = Pictures(self.core.simulation, self.options)
+        self._agents = Agents(self.core, self.pictures)
         self.metadata = {**self.metadata, "name": f"{self.task.name}_v0"}
         self.render_mode = self.options.render_mode
         self.max_cycles = self.options.max_cycles
 
-        names = self.options.agent_names
-        self.possible_agents: list[AgentID] = list(names)
+        self.possible_agents: list[AgentID] = list(self._agents.names)
         self.agents: list[AgentID] = []
-        self.GROUP_MAP = {"arms": list(names)}
-        self._sides = dict(zip(names, SIDES, strict=True))
-        self._names = frozenset(names)
-
-        control = self.core.control
-        self.action_spaces = {
-            agent: spaces.Box(
-                control.low.astype(np.float32), control.high.astype(np.float32), dtype=np.float32
-            )
-            for agent in names
-        }
-        self.observation_spaces = {agent: self._observation_space() for agent in names}
+        self.GROUP_MAP = {"arms": list(self._agents.names)}
+        self.action_spaces = self._agents.action_spaces
+        self.observation_spaces = self._agents.observation_spaces
         self.state_space = self.core.observer.state_layout.space()
         self.np_random, _ = seeding.np_random()
-        self._renderers: dict[str, Renderer] = {}
 
     def observation_space(self, agent: AgentID) -> spaces.Space[Any]:
         """The space of that agent's observations, always the same object."""
@@ -129,7 +121,7 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
         """
         if seed is not None:
             self.np_random, _ = seeding.np_random(seed)
-        self.core.reset(self.np_random, seed)
+        self.core.reset(_ROW, [self.np_random], [seed])
         self.agents = list(self.possible_agents)
         return self._observations(), self._infos()
 
@@ -152,8 +144,10 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
                 Nothing has moved.
             RuntimeError: the episode has not begun or is over.
         """
+        if not self.agents:
+            raise RuntimeError("no episode is running: call reset() first")
         core = self.core
-        core.step(self._checked(actions))
+        core.step(self._agents.actions(actions, ()))
         agents = self.possible_agents
         reward = float(core.reward[0])
         terminated, truncated = bool(core.terminated[0]), bool(core.truncated[0])
@@ -174,11 +168,11 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
 
     def get_state(self) -> State:
         """The whole state of the episode, a copy; not the generator that draws the next start."""
-        return self.core.get_state()
+        return self.core.get_state(_ROW)
 
     def set_state(self, state: State) -> None:
         """Goes back to a state of an environment made with the same options, bit for bit."""
-        self.core.set_state(state)
+        self.core.set_state(_ROW, state)
         over = self.core.terminated[0] or self.core.truncated[0]
         self.agents = [] if over else list(self.possible_agents)
 
@@ -199,7 +193,7 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
     @property
     def data(self) -> mujoco.MjData:
         """The live data."""
-        return self.core.simulation.data
+        return cast(OneSimulation, self.core.simulation).data
 
     @functools.cached_property
     def physics(self) -> Any:
@@ -265,95 +259,17 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
             camera: one of the model's cameras.
             observed: in the size and quality of observations, instead of those of ``render()``.
         """
-        use = "observation" if observed else "visualization"
-        if use not in self._renderers:
-            options = self.options
-            self._renderers[use] = Renderer(
-                self.model,
-                getattr(options, f"{use}_width"),
-                getattr(options, f"{use}_height"),
-                options.render_quality if observed else "high",
-            )
-        return self._renderers[use].draw(self.data, camera)
+        return self.pictures.draw(camera, observed=observed)
 
     def close(self) -> None:
         """Frees the OpenGL contexts. The environment can still be stepped."""
-        for renderer in self._renderers.values():
-            renderer.close()
-        self._renderers.clear()
+        self.pictures.close()
 
-    # ------------------------------------------------------------------ dicts in, dicts out
-
-    def _checked(self, actions: Mapping[AgentID, np.ndarray]) -> np.ndarray:
-        """(1, 2, 7) the actions, or an error before anything has moved."""
-        if not self.agents:
-            raise RuntimeError("no episode is running: call reset() first")
-        if actions.keys() != self._names:
-            unknown, missing = set(actions) - self._names, self._names - set(actions)
-            problem = " and ".join(
-                f"{what} {sorted(map(str, names))}"
-                for what, names in (("unknown agents", unknown), ("no action for", missing))
-                if names
-            )
-            raise ValueError(f"{problem}; agents: {', '.join(self.possible_agents)}")
-        given = []
-        for agent in self.possible_agents:
-            try:
-                action = np.asarray(actions[agent])
-            except ValueError as error:
-                raise ValueError(f"{agent}: action is not an array: {error}") from None
-            if action.shape != (ACTION_SIZE,) or action.dtype.kind not in "fiu":
-                raise ValueError(
-                    f"{agent}: action must be {ACTION_SIZE} numbers, got shape {action.shape} of "
-                    f"dtype {action.dtype}"
-                )
-            given.append(action)
-        checked = np.array(given, float)
-        # The sum of the squares is finite if all numbers are; if it is not, look at each.
-        if not math.isfinite(np.vdot(checked, checked)):
-            for agent, action in zip(self.possible_agents, checked, strict=True):
-                if not np.isfinite(action).all():
-                    raise ValueError(f"{agent}: action must be finite, got {action}")
-        return checked[None]
+    # ------------------------------------------------------------------ row 0 of everything
 
     def _observations(self) -> dict[AgentID, Any]:
-        agents = self.possible_agents
-        states = dict(zip(agents, self.core.observer.observations()[0], strict=True))
-        obs_type = self.options.obs_type
-        if obs_type == "state":
-            return states
-        drawn: dict[str, np.ndarray] = {}
-        observations: dict[AgentID, Any] = {}
-        for agent in agents:
-            pixels = {}
-            for name in self.options.cameras:
-                camera = own_camera(name, self._sides[agent])
-                if camera not in drawn:
-                    drawn[camera] = self.picture(camera, observed=True)
-                pixels[name] = drawn[camera].copy()
-            observations[agent] = (
-                pixels if obs_type == "pixels" else {"pixels": pixels, "agent_pos": states[agent]}
-            )
-        return observations
+        return row_of(self._agents.observations(), 0)
 
     def _infos(self) -> dict[AgentID, dict[str, Any]]:
-        core = self.core
-        info = {
-            "is_success": bool(core.terminated[0]),
-            "stage": int(core.stage[0]),
-            "diverged": bool(core.diverged[0]),
-        }
+        info = {key: values[0].item() for key, values in self.core.infos().items()}
         return {agent: dict(info) for agent in self.possible_agents}
-
-    def _observation_space(self) -> spaces.Space[Any]:
-        state = self.layout.space()
-        options = self.options
-        if options.obs_type == "state":
-            return state
-        shape = (options.observation_height, options.observation_width, 3)
-        pixels = spaces.Dict(
-            {name: spaces.Box(0, 255, shape, np.uint8) for name in options.cameras}
-        )
-        if options.obs_type == "pixels":
-            return pixels
-        return spaces.Dict({"pixels": pixels, "agent_pos": state})

@@ -35,7 +35,7 @@ class Readings:
         finger_pos, finger_vel: (n, 2, 2) [m, m/s].
         touching: whether any finger of any simulation touches anything.
         finger_touch: (n, 2, k, 2) bool, which finger touches which object.
-        half_extents: (k, 3) half sizes [m] of a box around each object.
+        half_extents: (n, k, 3) half sizes [m] of a box around each object.
     """
 
     def __init__(
@@ -84,15 +84,16 @@ class Readings:
             frozenset(pair): sensordata[:, starts[i] : starts[i + 1]]
             for i, pair in enumerate(scene.other_pairs(), start=finger_pairs)
         }
-        self.half_extents = np.stack(
-            [_half_extents(model, _geoms_of(model, name)) for name in self.names]
-        )
         # An object is held between the pads, not balanced on closed finger tips: the pads are at
         # least half as far apart as what they touch is wide.
         graspable = [[model.geom(geom).id for geom in geoms] for _, geoms in scene.objects]
-        widths = [2 * _half_extents(model, geoms).min() for geoms in graspable]
-        apart = PADS_MEET + np.array(widths) / 4
-        self._least_opening = (apart - GRIPPER_CLOSED) / GRIPPER_SPAN
+        self._widths = np.array([2 * _half_extents(model, geoms).min() for geoms in graspable])
+        self._boxes = np.stack(
+            [_half_extents(model, _geoms_of(model, name)) for name in self.names]
+        )
+        self.half_extents = np.empty((n, k, 3))
+        self._least_opening = np.empty((n, k))
+        self.rescale(np.arange(n), np.ones((n, k)))
         self.update()
 
     def update(self) -> None:
@@ -109,11 +110,17 @@ class Readings:
             contacts = np.add.reduceat(self._finger_counts, self._finger_starts, axis=1)
             self.finger_touch = (contacts > 0).reshape(self._no_touch.shape)
 
+    def rescale(self, rows: np.ndarray, scale: np.ndarray) -> None:
+        """Takes objects of those rows to be (m, k) times as large as the model's."""
+        self.half_extents[rows] = scale[:, :, None] * self._boxes
+        apart = PADS_MEET + scale * self._widths / 4
+        self._least_opening[rows] = (apart - GRIPPER_CLOSED) / GRIPPER_SPAN
+
     def grip(self, side: str, name: str) -> np.ndarray:
         """(n,) bool: both fingers touch the object and it is between them."""
         s, k = SIDES.index(side), self.names.index(name)
         touch = self.finger_touch[:, s, k]
-        return touch[:, 0] & touch[:, 1] & (self.gripper[:, s, 0] > self._least_opening[k])
+        return touch[:, 0] & touch[:, 1] & (self.gripper[:, s, 0] > self._least_opening[:, k])
 
     def touch(self, side: str, name: str) -> np.ndarray:
         """(n,) bool: a finger of that arm touches the object."""
@@ -129,7 +136,7 @@ class Readings:
         pose = self._poses[:, 0, k]  # the base frames share the world's z
         x_axis, z_axis = pose[:, 5], pose[:, 8]
         y_axis = np.sqrt(np.maximum(1 - x_axis**2 - z_axis**2, 0))
-        x, y, z = self.half_extents[k]
+        x, y, z = self.half_extents[:, k].T
         return pose[:, 2] - x * np.abs(x_axis) - y * y_axis - z * np.abs(z_axis)
 
 

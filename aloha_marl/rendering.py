@@ -9,11 +9,19 @@ import importlib
 import os
 import sys
 import weakref
+from collections.abc import Iterable
 
 import mujoco
 import numpy as np
 
+from aloha_marl.options import Options
+from aloha_marl.simulation import Simulation
+
 _OPEN: weakref.WeakSet[mujoco.Renderer] = weakref.WeakSet()
+
+
+_LOOKS = ("geom_size", "geom_rgba", "mat_rgba")
+"""Fields of a model that are read when a picture is drawn, and may have changed since the last."""
 
 
 def camera_names(model: mujoco.MjModel) -> dict[str, int]:
@@ -57,6 +65,7 @@ class Renderer:
         model = copy.copy(model)
         model.vis.global_.offwidth = width
         model.vis.global_.offheight = height
+        self._model = model
         if quality == "fast":
             model.vis.quality.offsamples = 0
         self._cameras = camera_names(model)
@@ -77,8 +86,10 @@ class Renderer:
         if quality == "fast":
             self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
 
-    def draw(self, data: mujoco.MjData, camera: str) -> np.ndarray:
-        """(height, width, 3) uint8 picture of the current state."""
+    def draw(self, model: mujoco.MjModel, data: mujoco.MjData, camera: str) -> np.ndarray:
+        """(height, width, 3) uint8 picture of the current state, with the model's current looks."""
+        for field in _LOOKS:
+            getattr(self._model, field)[:] = getattr(model, field)
         self._renderer.update_scene(data, self._cameras[camera])
         return self._renderer.render()
 
@@ -86,6 +97,57 @@ class Renderer:
         """Frees the OpenGL context."""
         _OPEN.discard(self._renderer)
         self._renderer.close()
+
+
+class Pictures:
+    """Draws the simulations of an environment, only what is asked for.
+
+    There is one OpenGL context for each of the two sizes and qualities, made with its first picture;
+    many simulations are drawn one after another through the same.
+    """
+
+    def __init__(self, simulation: Simulation, options: Options):
+        self._simulation = simulation
+        self._options = options
+        self._renderers: dict[bool, Renderer] = {}
+
+    def draw(self, camera: str, row: int = 0, observed: bool = False) -> np.ndarray:
+        """(height, width, 3) uint8 picture of a simulation.
+
+        Args:
+            camera: one of the model's cameras.
+            row: which simulation.
+            observed: in the size and quality of observations, instead of those of ``render()``.
+        """
+        return self._renderer(observed).draw(*self._simulation.show(row), camera)
+
+    def observe(self, cameras: Iterable[str], rows: Iterable[int]) -> dict[str, np.ndarray]:
+        """Camera -> (m, height, width, 3) uint8 pictures of those simulations."""
+        renderer = self._renderer(observed=True)
+        drawn: dict[str, list[np.ndarray]] = {camera: [] for camera in cameras}
+        for row in rows:
+            model, data = self._simulation.show(row)
+            for camera, pictures in drawn.items():
+                pictures.append(renderer.draw(model, data, camera))
+        return {camera: np.stack(pictures) for camera, pictures in drawn.items()}
+
+    def close(self) -> None:
+        """Frees the OpenGL contexts; the next picture makes new ones."""
+        for renderer in self._renderers.values():
+            renderer.close()
+        self._renderers.clear()
+
+    def _renderer(self, observed: bool) -> Renderer:
+        if observed not in self._renderers:
+            options = self._options
+            use = "observation" if observed else "visualization"
+            self._renderers[observed] = Renderer(
+                self._simulation.model,
+                getattr(options, f"{use}_width"),
+                getattr(options, f"{use}_height"),
+                options.render_quality if observed else "high",
+            )
+        return self._renderers[observed]
 
 
 def _close_all() -> None:

@@ -9,19 +9,10 @@ import numpy as np
 from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
-from aloha_marl.arms import ACTION_SIZE, FINGERS, GRIPPER_CLOSED, GRIPPER_SPAN, JOINTS, SIDES
-from aloha_marl.options import choose
+from aloha_marl.agents import row_of
+from aloha_marl.merged import MERGED_ACTION_SIZE, MergedObserver
 from aloha_marl.parallel_env import AlohaParallelEnv
-from aloha_marl.rendering import check_cameras
 from aloha_marl.tasks import Task
-
-OBS_TYPES = ("pixels", "pixels_agent_pos", "state", "environment_state_agent_pos", "full")
-
-_FULL_CAMERAS = ("top", "angle", "vis")
-_BOUND = 1000.0
-"""Declared bound of raw positions and velocities, gym-aloha's; values are clipped to it."""
-
-_ARM = len(JOINTS) + len(FINGERS)
 
 
 class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
@@ -71,9 +62,7 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
     ):
         self.env = env
         self.base = cast(AlohaParallelEnv, env.unwrapped)
-        self.obs_type = choose("obs_type", obs_type, OBS_TYPES)
-        self.cameras = _FULL_CAMERAS if obs_type == "full" else tuple(cameras)
-        check_cameras(self.cameras, self.base.model, own=False)
+        self._observer = MergedObserver(self.base.core, self.base.pictures, obs_type, cameras)
         self.render_mode = self.base.render_mode
         boxes = [cast(spaces.Box, env.action_space(agent)) for agent in env.possible_agents]
         self.action_space = spaces.Box(
@@ -81,7 +70,7 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
             np.concatenate([box.high for box in boxes]),
             dtype=np.float32,
         )
-        self.observation_space = self._space()
+        self.observation_space = self._observer.space
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -101,9 +90,10 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
             ValueError: not fourteen finite numbers. Nothing has moved.
         """
         action = np.asarray(action)
-        size = ACTION_SIZE * len(SIDES)
-        if action.shape != (size,):
-            raise ValueError(f"action must be {size} numbers, got shape {action.shape}")
+        if action.shape != (MERGED_ACTION_SIZE,):
+            raise ValueError(
+                f"action must be {MERGED_ACTION_SIZE} numbers, got shape {action.shape}"
+            )
         agents = self.env.possible_agents
         halves = dict(zip(agents, action.reshape(len(agents), -1), strict=True))
         _, rewards, terminations, truncations, infos = self.env.step(halves)
@@ -124,63 +114,8 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
         """Frees the OpenGL contexts."""
         self.env.close()
 
-    # What the observations are made of.
-
-    def _agent_pos(self) -> np.ndarray:
-        return self._per_arm(self.base.data.qpos, GRIPPER_CLOSED)
-
-    def _agent_vel(self) -> np.ndarray:
-        return self._per_arm(self.base.data.qvel, 0.0)
-
-    def _per_arm(self, values: np.ndarray, closed: float) -> np.ndarray:
-        """(14,) joints and normalised left finger of each arm from MuJoCo's (2 x 8, ...) order."""
-        arms = values[: _ARM * len(SIDES)].reshape(len(SIDES), _ARM)[:, :ACTION_SIZE].copy()
-        arms[:, -1] = (arms[:, -1] - closed) / GRIPPER_SPAN
-        return _bounded(arms.ravel())
-
-    def _object_poses(self) -> np.ndarray:
-        return _bounded(self.base.data.qpos[_ARM * len(SIDES) :])
-
-    def _pictures(self) -> dict[str, np.ndarray]:
-        return {name: self.base.picture(name, observed=True) for name in self.cameras}
-
     def _observation(self) -> Any:
-        match self.obs_type:
-            case "state":
-                return self.base.state()
-            case "pixels":
-                return self._pictures()
-            case "pixels_agent_pos":
-                return {"pixels": self._pictures(), "agent_pos": self._agent_pos()}
-            case "environment_state_agent_pos":
-                return {"environment_state": self._object_poses(), "agent_pos": self._agent_pos()}
-            case _:
-                return {
-                    "qpos": self._agent_pos(),
-                    "qvel": self._agent_vel(),
-                    "env_state": self._object_poses(),
-                    "images": self._pictures(),
-                }
-
-    def _space(self) -> spaces.Space[Any]:
-        options = self.base.options
-        shape = (options.observation_height, options.observation_width, 3)
-        pictures = spaces.Dict({name: spaces.Box(0, 255, shape, np.uint8) for name in self.cameras})
-        arms = _box(ACTION_SIZE * len(SIDES))
-        objects = _box(self.base.model.nq - _ARM * len(SIDES))
-        match self.obs_type:
-            case "state":
-                return self.base.state_space
-            case "pixels":
-                return pictures
-            case "pixels_agent_pos":
-                return spaces.Dict({"pixels": pictures, "agent_pos": arms})
-            case "environment_state_agent_pos":
-                return spaces.Dict({"environment_state": objects, "agent_pos": arms})
-            case _:
-                return spaces.Dict(
-                    {"qpos": arms, "qvel": arms, "env_state": objects, "images": pictures}
-                )
+        return row_of(self._observer.observations(), 0)
 
 
 class GymAloha(AlohaSingleAgent):
@@ -217,11 +152,3 @@ def make_gym_aloha(
     """Entry point of the ids ``aloha_marl/GymAloha<Task>-v0``."""
     as_gym_aloha = {"rules": "gym_aloha", "start": "gym_aloha", "max_joint_speed": None}
     return GymAloha(AlohaParallelEnv(task, **(as_gym_aloha | options)), obs_type, cameras)
-
-
-def _bounded(values: np.ndarray) -> np.ndarray:
-    return np.clip(values, -_BOUND, _BOUND)
-
-
-def _box(size: int) -> spaces.Box:
-    return spaces.Box(-_BOUND, _BOUND, (size,), np.float64)

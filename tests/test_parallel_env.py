@@ -36,8 +36,8 @@ from pettingzoo.test import (
 )
 
 import aloha_marl
+from aloha_marl.merged import OBS_TYPES as SINGLE_OBS_TYPES
 from aloha_marl.options import OBS_TYPES, Options
-from aloha_marl.single_agent import OBS_TYPES as SINGLE_OBS_TYPES
 
 # What PettingZoo's tests say of environments that are as they should be. Names like left_arm are a
 # choice; dict observations are allowed, but hinted at.

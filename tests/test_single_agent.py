@@ -27,7 +27,7 @@ from helpers import (
 
 import aloha_marl
 from aloha_marl.dm_environment import AlohaDmEnv
-from aloha_marl.single_agent import OBS_TYPES
+from aloha_marl.merged import OBS_TYPES
 
 
 def single(task: str, obs_type: str = "state", **options: Any) -> aloha_marl.AlohaSingleAgent:

@@ -1,0 +1,248 @@
+"""Domain randomisation: what of the scene is drawn anew at every reset."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import numbers
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from aloha_marl.arms import FINGERS, JOINTS, SIDES
+
+_MESH = mujoco.mjtGeom.mjGEOM_MESH
+_COLLISION_GROUP = 3
+
+_Combine = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Effect:
+    """What some of the numbers drawn do to one field of the model.
+
+    Attributes:
+        field: name of the field.
+        elements: (e,) which numbers of the flattened field change.
+        draws: (e,) by which of the numbers drawn each of them does.
+        combine: nominal values and numbers drawn to new values.
+    """
+
+    field: str
+    elements: np.ndarray
+    draws: np.ndarray
+    combine: _Combine
+
+
+_Effects = tuple[list[str], list[_Effect]]
+"""A label for each number drawn, and what they do."""
+
+
+def _effect(
+    model: mujoco.MjModel,
+    field: str,
+    groups: Sequence[Iterable[int]],
+    combine: _Combine = np.multiply,
+) -> _Effect:
+    """Draw i changes all numbers in those rows of the field that ``groups[i]`` lists."""
+    array = getattr(model, field)
+    width = array.size // len(array)
+    elements, draws = [], []
+    for draw, rows in enumerate(groups):
+        for row in rows:
+            elements += range(row * width, (row + 1) * width)
+            draws += [draw] * width
+    return _Effect(field, np.array(elements, int), np.array(draws, int), combine)
+
+
+def _object_mass(model: mujoco.MjModel, objects: Sequence[str]) -> _Effects:
+    bodies = [[model.body(name).id] for name in objects]
+    dofs = [range(first, first + 6) for first in (model.body(name).dofadr[0] for name in objects)]
+    return list(objects), [
+        *(_effect(model, f"body_{name}", bodies) for name in ("mass", "inertia", "subtreemass")),
+        _effect(model, "dof_M0", dofs),
+        # The inverse inertias by which MuJoCo scales constraints, as mj_setConst would compute them.
+        _effect(model, "body_invweight0", bodies, np.divide),
+        _effect(model, "dof_invweight0", dofs, np.divide),
+    ]
+
+
+def _object_size(model: mujoco.MjModel, objects: Sequence[str]) -> _Effects:
+    bodies, geoms, boxes = [], [], []
+    for name in objects:
+        body = model.body(name)
+        first, count = body.geomadr[0], body.geomnum[0]
+        bodies.append([body.id])
+        geoms.append(range(first, first + count))
+        boxes.append(range(body.bvhadr[0], body.bvhadr[0] + body.bvhnum[0]))
+        meshes = [model.geom(i).name for i in geoms[-1] if model.geom_type[i] == _MESH]
+        if meshes:
+            raise ValueError(
+                f"randomization 'object_size' can't scale the mesh geoms {', '.join(meshes)} of "
+                f"{name!r}; boxes, spheres, capsules, cylinders and ellipsoids can be"
+            )
+    return list(objects), [
+        _effect(model, "body_ipos", bodies),
+        *(_effect(model, f"geom_{name}", geoms) for name in ("size", "pos", "rbound", "aabb")),
+        _effect(model, "bvh_aabb", boxes),
+    ]
+
+
+def _friction(model: mujoco.MjModel, objects: Sequence[str]) -> _Effects:
+    # A contact has the larger friction of its two geoms: only all of them together scale it.
+    return ["all"], [_effect(model, "geom_friction", [range(model.ngeom)])]
+
+
+def _actuator_gain(model: mujoco.MjModel, objects: Sequence[str]) -> _Effects:
+    each = [[i] for i in range(model.nu)]
+    names = [model.actuator(i).name for i in range(model.nu)]
+    return names, [_effect(model, f"actuator_{name}prm", each) for name in ("gain", "bias")]
+
+
+def _joint_friction(model: mujoco.MjModel, objects: Sequence[str]) -> _Effects:
+    names = [f"{side}/{joint}" for side in SIDES for joint in (*JOINTS, *FINGERS)]
+    dofs = [[model.joint(name).dofadr[0]] for name in names]
+    return names, [_effect(model, "dof_frictionloss", dofs)]
+
+
+def _colour(model: mujoco.MjModel, objects: Sequence[str]) -> _Effects:
+    def tint(colour: np.ndarray, factor: np.ndarray) -> np.ndarray:
+        return np.minimum(colour * factor, 1)
+
+    plain = [
+        i
+        for i in range(model.ngeom)
+        if model.geom_matid[i] < 0 and model.geom_group[i] != _COLLISION_GROUP
+    ]
+    names = [model.mat(i).name for i in range(model.nmat)] + [model.geom(i).name for i in plain]
+    labels = [f"{name}/{channel}" for name in names for channel in ("red", "green", "blue")]
+    effects, first = [], 0
+    for field, rows in (("mat_rgba", range(model.nmat)), ("geom_rgba", plain)):
+        elements = np.array([4 * row + channel for row in rows for channel in range(3)], int)
+        draws = np.arange(first, first + len(elements))
+        effects.append(_Effect(field, elements, draws, tint))
+        first += len(elements)
+    return labels, effects
+
+
+def _camera_position(model: mujoco.MjModel, objects: Sequence[str]) -> _Effects:
+    names = [model.camera(i).name for i in range(model.ncam)]
+    each = np.arange(model.cam_pos.size)
+    labels = [f"{name}/{axis}" for name in names for axis in "xyz"]
+    return labels, [_Effect("cam_pos", each, each, np.add)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """A named range that the option ``randomization`` takes.
+
+    Attributes:
+        meaning: of a number drawn from it.
+        effects: what the numbers drawn do in a model with these objects.
+        factor: whether they are factors, which must be positive; else they are added.
+    """
+
+    meaning: str
+    effects: Callable[[mujoco.MjModel, Sequence[str]], _Effects]
+    factor: bool = True
+
+
+RANGES = {
+    "object_mass": Range("factor of the mass and inertia of each object", _object_mass),
+    "object_size": Range("factor of the size of each object, about its middle", _object_size),
+    "friction": Range("factor of the friction of all contacts", _friction),
+    "actuator_gain": Range("factor of the gain of each actuator", _actuator_gain),
+    "joint_friction": Range("factor of the friction of each joint of the arms", _joint_friction),
+    "colour": Range("factor of the red, green and blue of each material, at most 1", _colour),
+    "camera_position": Range(
+        "added to the x, y and z of each camera in its body's frame [m]; cameras that aim at a "
+        "body go on aiming at it",
+        _camera_position,
+        factor=False,
+    ),
+}
+"""Name -> what a range of that name means, in the order in which they are drawn."""
+
+
+def check_ranges(ranges: Any) -> dict[str, tuple[float, float]]:
+    """The ranges as a dict of pairs.
+
+    Raises:
+        ValueError: an unknown name, or not a low and a high number; the message says what is valid.
+    """
+    if not isinstance(ranges, Mapping):
+        raise ValueError(
+            f"randomization={ranges!r} must map names to (low, high); names: {', '.join(RANGES)}"
+        )
+    checked = {}
+    for name, limits in ranges.items():
+        if name not in RANGES:
+            raise ValueError(f"randomization of {name!r} is unknown; valid: {', '.join(RANGES)}")
+        pair = tuple(limits) if isinstance(limits, Sequence) else ()
+        numeric = all(isinstance(x, numbers.Real) and math.isfinite(x) for x in pair)
+        if isinstance(limits, str) or len(pair) != 2 or not numeric or pair[0] > pair[1]:
+            raise ValueError(
+                f"randomization {name!r} must be two finite numbers (low, high), got {limits!r}"
+            )
+        if RANGES[name].factor and pair[0] <= 0:
+            raise ValueError(f"randomization {name!r} is a factor above 0, got {limits!r}")
+        checked[name] = (float(pair[0]), float(pair[1]))
+    return checked
+
+
+class Randomization:
+    """Draws numbers from named ranges and writes what they do into fields of the model.
+
+    Args:
+        ranges: name in ``RANGES`` -> (low, high).
+        model: the nominal scene; it is left as it is.
+        objects: names of the task's objects.
+
+    Attributes:
+        names: (P,) of the numbers drawn, such as ``object_mass/cube``.
+        fields: of the model that change.
+    """
+
+    def __init__(
+        self,
+        ranges: Mapping[str, tuple[float, float]],
+        model: mujoco.MjModel,
+        objects: Sequence[str],
+    ):
+        names: list[str] = []
+        limits: list[tuple[float, float]] = []
+        effects: list[_Effect] = []
+        self._sizes: slice | None = None
+        for kind in RANGES:
+            if kind not in ranges:
+                continue
+            first = len(names)
+            labels, parts = RANGES[kind].effects(model, objects)
+            names += [f"{kind}/{label}" for label in labels]
+            limits += [ranges[kind]] * len(labels)
+            effects += [dataclasses.replace(part, draws=part.draws + first) for part in parts]
+            if kind == "object_size":
+                self._sizes = slice(first, len(names))
+        self.names = tuple(names)
+        self.fields = tuple(dict.fromkeys(effect.field for effect in effects))
+        self._low, self._high = np.reshape(limits, (-1, 2)).T
+        self._effects = [
+            (effect, getattr(model, effect.field).ravel()[effect.elements]) for effect in effects
+        ]
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """(P,) numbers for an episode."""
+        return rng.uniform(self._low, self._high)
+
+    def apply(self, draws: np.ndarray, fields: Mapping[str, np.ndarray], rows: np.ndarray) -> None:
+        """Writes what (m, P) numbers drawn do into those rows of the (n, ...) fields."""
+        for effect, nominal in self._effects:
+            values = effect.combine(nominal, draws[:, effect.draws])
+            field = fields[effect.field]
+            field.reshape(len(field), -1)[rows[:, None], effect.elements] = values
+
+    def object_scale(self, draws: np.ndarray) -> np.ndarray | None:
+        """(m, k) factors of the objects' sizes in (m, P) numbers drawn; None if they don't vary."""
+        return None if self._sizes is None else draws[:, self._sizes]
