@@ -17,7 +17,9 @@ from aloha_marl.options import Options
 from aloha_marl.parallel_env import AlohaParallelEnv
 from aloha_marl.registration import register
 from aloha_marl.single_agent import AlohaSingleAgent
+from aloha_marl.single_agent_vector import AlohaSingleAgentVector
 from aloha_marl.tasks import TASKS, Task
+from aloha_marl.vector_env import AlohaVectorEnv
 
 __version__ = "0.1.0"
 
@@ -32,6 +34,8 @@ __all__ = [
     "TASKS",
     "AlohaParallelEnv",
     "AlohaSingleAgent",
+    "AlohaSingleAgentVector",
+    "AlohaVectorEnv",
     "Options",
     "Task",
     "__version__",

@@ -32,13 +32,15 @@ class Agents:
         self.names: tuple[AgentID, ...] = options.agent_names
         self._known = frozenset(self.names)
         control = core.control
-        self.action_spaces = {
+        self.action_spaces: dict[AgentID, spaces.Space[Any]] = {
             agent: spaces.Box(
                 control.low.astype(np.float32), control.high.astype(np.float32), dtype=np.float32
             )
             for agent in self.names
         }
-        self.observation_spaces = {agent: self._space() for agent in self.names}
+        self.observation_spaces: dict[AgentID, spaces.Space[Any]] = {
+            agent: self._space() for agent in self.names
+        }
 
     def observations(self, rows: np.ndarray | None = None) -> dict[AgentID, Any]:
         """Agent -> what it observes, arrays with a leading m, of those simulations or of all."""

@@ -54,6 +54,13 @@ class State:
     diverged: np.ndarray
     drawn: np.ndarray
 
+    def __len__(self) -> int:
+        return len(self.stage)
+
+    def take(self, rows: np.ndarray) -> State:
+        """The state of those of its simulations, a copy; a row may be taken more than once."""
+        return State(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
+
 
 class Core:
     """Runs a task: simulation, control mode, observer, stage and reward.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, cast
 
 import numpy as np
 from gymnasium import spaces
@@ -105,6 +106,15 @@ class MergedObserver:
                 return spaces.Dict(
                     {"qpos": arms, "qvel": arms, "env_state": objects, "images": pictures}
                 )
+
+
+def merged_action_space(arms: Iterable[spaces.Space[Any]]) -> spaces.Box:
+    """The Box of both arms' actions from the arms' own, left arm first."""
+    boxes = [cast(spaces.Box, space) for space in arms]
+    low, high = (
+        np.concatenate([getattr(box, bound) for box in boxes]) for bound in ("low", "high")
+    )
+    return spaces.Box(low, high, dtype=np.float32)
 
 
 def _per_arm(values: np.ndarray, closed: float) -> np.ndarray:

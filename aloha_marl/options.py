@@ -32,6 +32,17 @@ def choose(option: str, value: Any, valid: Collection[Any]) -> Any:
     raise ValueError(f"{option}={value!r} is unknown; valid: {', '.join(map(repr, valid))}")
 
 
+def at_least(least: int, option: str, value: Any) -> int:
+    """Returns ``value`` as an int if it is a whole number of at least ``least``.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{option}={value!r} must be a whole number of at least {least}")
+    return int(value)
+
+
 def make_task(task: str | Task) -> Task:
     """The task of that name, or the given task itself.
 
@@ -115,9 +126,7 @@ class Options:
             "visualization_width",
             "visualization_height",
         ):
-            value = getattr(self, name)
-            if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
+            at_least(1, name, getattr(self, name))
         speed = self.max_joint_speed
         if speed is not None and not (isinstance(speed, numbers.Real) and speed > 0):
             raise ValueError(f"max_joint_speed={speed!r} must be a positive number [rad/s] or None")

@@ -76,7 +76,8 @@ def _object_size(model: mujoco.MjModel, objects: Sequence[str]) -> _Effects:
         first, count = body.geomadr[0], body.geomnum[0]
         bodies.append([body.id])
         geoms.append(range(first, first + count))
-        boxes.append(range(body.bvhadr[0], body.bvhadr[0] + body.bvhnum[0]))
+        volume = model.body_bvhadr[body.id]
+        boxes.append(range(volume, volume + model.body_bvhnum[body.id]))
         meshes = [model.geom(i).name for i in geoms[-1] if model.geom_type[i] == _MESH]
         if meshes:
             raise ValueError(

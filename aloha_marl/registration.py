@@ -18,6 +18,7 @@ def register() -> None:
                 gymnasium.register(
                     env_id,
                     entry_point=f"aloha_marl.single_agent:{entry_point}",
+                    vector_entry_point=f"aloha_marl.single_agent_vector:{entry_point}",
                     kwargs={"task": name},
                 )
         if hasattr(pettingzoo, "register"):  # from PettingZoo 1.27 on

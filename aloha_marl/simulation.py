@@ -70,7 +70,7 @@ class Simulation(abc.ABC):
     def diverged(self) -> np.ndarray:
         """(n,) bool: since the last reset MuJoCo met a bad number, or raised an error."""
         if np.count_nonzero(self._warnings):
-            return self._warnings.any(axis=1)
+            return np.any(self._warnings, axis=1)
         return np.zeros(self.num_envs, bool)
 
 

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
 from aloha_marl.agents import row_of
-from aloha_marl.merged import MERGED_ACTION_SIZE, MergedObserver
+from aloha_marl.merged import MERGED_ACTION_SIZE, MergedObserver, merged_action_space
 from aloha_marl.parallel_env import AlohaParallelEnv
 from aloha_marl.tasks import Task
 
@@ -64,12 +64,7 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
         self.base = cast(AlohaParallelEnv, env.unwrapped)
         self._observer = MergedObserver(self.base.core, self.base.pictures, obs_type, cameras)
         self.render_mode = self.base.render_mode
-        boxes = [cast(spaces.Box, env.action_space(agent)) for agent in env.possible_agents]
-        self.action_space = spaces.Box(
-            np.concatenate([box.low for box in boxes]),
-            np.concatenate([box.high for box in boxes]),
-            dtype=np.float32,
-        )
+        self.action_space = merged_action_space(map(env.action_space, env.possible_agents))
         self.observation_space = self._observer.space
 
     def reset(
@@ -139,6 +134,14 @@ class GymAloha(AlohaSingleAgent):
         return None if self.render_mode is None else self.base.picture("top")
 
 
+AS_GYM_ALOHA: dict[str, Any] = {
+    "rules": "gym_aloha",
+    "start": "gym_aloha",
+    "max_joint_speed": None,
+}
+"""Options that make the physics and the rewards gym-aloha's."""
+
+
 def make(
     task: str | Task, obs_type: str = "pixels", cameras: tuple[str, ...] = ("top",), **options: Any
 ) -> AlohaSingleAgent:
@@ -150,5 +153,4 @@ def make_gym_aloha(
     task: str | Task, obs_type: str = "pixels", cameras: tuple[str, ...] = ("top",), **options: Any
 ) -> GymAloha:
     """Entry point of the ids ``aloha_marl/GymAloha<Task>-v0``."""
-    as_gym_aloha = {"rules": "gym_aloha", "start": "gym_aloha", "max_joint_speed": None}
-    return GymAloha(AlohaParallelEnv(task, **(as_gym_aloha | options)), obs_type, cameras)
+    return GymAloha(AlohaParallelEnv(task, **(AS_GYM_ALOHA | options)), obs_type, cameras)
