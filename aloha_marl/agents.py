@@ -28,6 +28,7 @@ class Agents:
         options = core.options
         check_cameras(options.cameras, core.model, own=True)
         self._core = core
+        self._obs_type = options.obs_type
         self._pictures = pictures
         self.names: tuple[AgentID, ...] = options.agent_names
         self._known = frozenset(self.names)
@@ -44,9 +45,8 @@ class Agents:
 
     def observations(self, rows: np.ndarray | None = None) -> dict[AgentID, Any]:
         """Agent -> what it observes, arrays with a leading m, of those simulations or of all."""
-        states = self._core.observer.observations().swapaxes(0, 1)
-        obs_type = self._core.options.obs_type
-        if obs_type == "state":
+        states = self._core.observer.observations()
+        if self._obs_type == "state":
             return dict(zip(self.names, states if rows is None else states[:, rows], strict=True))
         if rows is None:
             rows = np.arange(self._core.num_envs)
@@ -58,7 +58,9 @@ class Agents:
         for agent, cameras, state in zip(self.names, own, states, strict=True):
             pixels = {name: drawn[camera].copy() for name, camera in cameras.items()}
             observations[agent] = (
-                pixels if obs_type == "pixels" else {"pixels": pixels, "agent_pos": state[rows]}
+                pixels
+                if self._obs_type == "pixels"
+                else {"pixels": pixels, "agent_pos": state[rows]}
             )
         return observations
 
@@ -107,12 +109,12 @@ class Agents:
     def _space(self) -> spaces.Space[Any]:
         state = self._core.observer.layout.space()
         options = self._core.options
-        if options.obs_type == "state":
+        if self._obs_type == "state":
             return state
         pixels = picture_space(
             options.cameras, options.observation_height, options.observation_width
         )
-        if options.obs_type == "pixels":
+        if self._obs_type == "pixels":
             return pixels
         return spaces.Dict({"pixels": pixels, "agent_pos": state})
 

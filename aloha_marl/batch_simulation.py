@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch, SimulationError
 
-from aloha_marl.simulation import DIVERGED, NO_ACTUATION, NO_SENSORS, Simulation, report
+from aloha_marl.simulation import DIVERGED, NO_ACTUATION, NO_SENSORS, Simulation, nowhere, report
 
 _NONE = int(mujoco.mjtStage.mjSTAGE_NONE)
 _VEL = int(mujoco.mjtStage.mjSTAGE_VEL)
@@ -44,6 +44,7 @@ class BatchSimulation(Simulation):
         self._flags = batch.expand("opt.disableflags")
         self._usual_flags = self._flags.copy()
         self._quick_flags = self._flags | NO_SENSORS
+        self._none = nowhere(num_envs)
         self._warnings = batch.warning[:, DIVERGED, 1]
 
     def reset(self, rows: np.ndarray, qpos: np.ndarray, ctrl: np.ndarray) -> None:

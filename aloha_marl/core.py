@@ -115,13 +115,15 @@ class Core:
         self._reward = REWARDS[options.reward]
 
         self.num_envs = n = self.simulation.num_envs
-        self._remember(np.zeros((n, task.memory_size), int))
+        self._memory, self._remembers = np.zeros((n, task.memory_size), int), False
         self.stage = np.zeros(n, int)
         self.elapsed = np.zeros(n, int)
         self.drawn = np.zeros((n, len(self.randomization.names)))
         self._one = np.ones(n, int)
         self._success = np.full(n, SUCCESS)
         self._max_cycles = np.full(n, options.max_cycles)
+        self._read()
+        self._conclude()
 
     def reset(
         self,
@@ -136,8 +138,9 @@ class Core:
             rngs: m generators that draw the starts.
             seeds: m gym-aloha's seeds for ``start="gym_aloha"``; drawn from the generator if None.
         """
-        qpos = np.tile(self._home_qpos, (len(rows), 1))
-        ctrl = np.tile(self._home_ctrl, (len(rows), 1))
+        qpos = np.empty((len(rows), self._home_qpos.size))
+        ctrl = np.empty((len(rows), self._home_ctrl.size))
+        qpos[:], ctrl[:] = self._home_qpos, self._home_ctrl
         drawn = np.empty((len(rows), self.drawn.shape[1]))
         for i, (rng, seed) in enumerate(zip(rngs, seeds, strict=True)):
             self._draw_start(rng, seed, qpos[i], ctrl[i])
@@ -145,15 +148,13 @@ class Core:
                 drawn[i] = self.randomization.draw(rng)
         self._vary(rows, drawn)
         self.simulation.reset(rows, qpos, ctrl)
-        memory, self.elapsed = self._memory.copy(), self.elapsed.copy()
-        memory[rows], self.elapsed[rows] = 0, 0
-        self._remember(memory)
+        self.elapsed = _replaced(self.elapsed, rows, 0)
+        self._remember(_replaced(self._memory, rows, 0))
         self._read()
-        stage, remembered = self._judge()
-        self.stage = self.stage.copy()
-        self.stage[rows] = stage[rows]
-        memory[rows] = remembered[rows]
-        self._remember(memory)
+        # The rows that go on have been judged already; judging them again would count their step twice.
+        stage, memory = self._judge()
+        self.stage = _replaced(self.stage, rows, stage[rows])
+        self._remember(_replaced(self._memory, rows, memory[rows]))
         self._conclude()
 
     def _draw_start(
@@ -172,8 +173,7 @@ class Core:
     def _vary(self, rows: np.ndarray, drawn: np.ndarray) -> None:
         if not drawn.size:
             return
-        self.drawn = self.drawn.copy()
-        self.drawn[rows] = drawn
+        self.drawn = _replaced(self.drawn, rows, drawn)
         self.randomization.apply(drawn, self.simulation.fields, rows)
         scale = self.randomization.object_scale(drawn)
         if scale is not None:
@@ -222,7 +222,8 @@ class Core:
         return stage, memory
 
     def _remember(self, memory: np.ndarray) -> None:
-        self._memory, self._remembers = memory, bool(memory.any())
+        if memory is not self._memory:
+            self._memory, self._remembers = memory, bool(memory.any())
 
     def _conclude(self) -> None:
         self.reward = self._reward(self.stage)
@@ -248,14 +249,15 @@ class Core:
         """Goes back to a state; the same actions then give the same results bit for bit."""
         self._vary(rows, state.drawn)
         self.simulation.set_state(rows, state.physics, state.diverged)
-        memory, self.stage, self.elapsed = (
-            array.copy() for array in (self._memory, self.stage, self.elapsed)
-        )
-        memory[rows], self.stage[rows], self.elapsed[rows] = (
-            state.memory,
-            state.stage,
-            state.elapsed,
-        )
-        self._remember(memory)
+        self._remember(_replaced(self._memory, rows, state.memory))
+        self.stage = _replaced(self.stage, rows, state.stage)
+        self.elapsed = _replaced(self.elapsed, rows, state.elapsed)
         self._read()
         self._conclude()
+
+
+def _replaced(values: np.ndarray, rows: np.ndarray, new: np.ndarray | int) -> np.ndarray:
+    """A copy with other values in those rows: arrays that were handed out never change."""
+    values = values.copy()
+    values[rows] = new
+    return values

@@ -148,28 +148,30 @@ class Observer:
         self.layout = Layout(readings.names, scope)
         self.state_layout = Layout(readings.names, "full")
         own = Layout(readings.names, "partner").space()
-        # Arm by arm in memory, so that each arm's observations of all simulations lie together.
+        # The arm comes first, so that each arm's observations of all simulations lie together.
         self._shape = (2, len(readings.gripper), own.shape[0])
         self._low, self._high = (
-            np.broadcast_to(bound, self._shape).copy().swapaxes(0, 1)
-            for bound in (own.low, own.high)
+            np.broadcast_to(bound, self._shape).copy() for bound in (own.low, own.high)
         )
         self._readings = readings
 
     def observations(self) -> np.ndarray:
-        """(n, 2, D) float32, one observation per arm; a fresh array."""
+        """(2, n, D) float32, the observations of each arm; a fresh array."""
         own = self._own()
-        return _full(own) if self.layout.scope == "full" else own[:, :, : self.layout.size]
+        if self.layout.scope == "full":
+            return np.concatenate((own, own[::-1]), axis=2)
+        return own[:, :, : self.layout.size]
 
     def state(self) -> np.ndarray:
         """(n, S) float32: both arms' own quantities, the left arm's first; a fresh array."""
-        return _full(self._own())[:, 0]
+        return np.concatenate(self._own(), axis=1)
 
     def _own(self) -> np.ndarray:
-        """(n, 2, V) every own quantity of both arms, in the order of :func:`quantities`."""
+        """(2, n, V) every own quantity of each arm, in the order of :func:`quantities`."""
         readings = self._readings
         touch = readings.finger_touch
-        own = np.concatenate(
+        own = np.empty(self._shape, np.float32)
+        np.concatenate(
             (
                 readings.own_motion,
                 readings.opening,
@@ -180,12 +182,8 @@ class Observer:
                 readings.gripper[:, ::-1],
             ),
             axis=2,
-            out=np.empty(self._shape, np.float32).swapaxes(0, 1),
+            out=own.swapaxes(0, 1),
             casting="unsafe",  # float64 to float32
         )
         np.maximum(own, self._low, out=own)
         return np.minimum(own, self._high, out=own)
-
-
-def _full(own: np.ndarray) -> np.ndarray:
-    return np.concatenate((own, own[:, ::-1]), axis=2)

@@ -271,5 +271,5 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
         return row_of(self._agents.observations(), 0)
 
     def _infos(self) -> dict[AgentID, dict[str, Any]]:
-        info = {key: values[0].item() for key, values in self.core.infos().items()}
+        info = {key: values.item() for key, values in self.core.infos().items()}
         return {agent: dict(info) for agent in self.possible_agents}

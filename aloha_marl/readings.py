@@ -74,16 +74,15 @@ class Readings:
         self._poses = self.objects.reshape(n, len(SIDES), k, _OBJECT)
         self._targets = ctrl.reshape(n, len(SIDES), -1)[:, :, : len(JOINTS)]
 
-        # Columns of contacts: fingers with objects first, then the other pairs.
-        starts = arms + np.cumsum([0, *sizes])
-        finger_pairs = len(SIDES) * k * len(FINGERS)
-        self._finger_counts = sensordata[:, arms : starts[finger_pairs]]
-        self._finger_starts = starts[:finger_pairs] - arms
+        # Columns of contacts: fingers with objects first, then the other pairs. A pair of objects may
+        # be several columns, one for each two of their geoms: a product with zeros and ones adds them.
+        columns = np.repeat(np.eye(len(sizes)), sizes, axis=0)
+        pairs, first = len(SIDES) * k * len(FINGERS), sum(sizes[: len(SIDES) * k * len(FINGERS)])
+        counts = sensordata[:, arms:]
+        self._finger_counts, self._other_counts = counts[:, :first], counts[:, first:]
+        self._finger_sums, self._other_sums = columns[:first, :pairs], columns[first:, pairs:]
+        self._other_pairs = {frozenset(pair): i for i, pair in enumerate(scene.other_pairs())}
         self._no_touch = np.zeros((n, len(SIDES), k, len(FINGERS)), bool)
-        self._contacts = {
-            frozenset(pair): sensordata[:, starts[i] : starts[i + 1]]
-            for i, pair in enumerate(scene.other_pairs(), start=finger_pairs)
-        }
         # An object is held between the pads, not balanced on closed finger tips: the pads are at
         # least half as far apart as what they touch is wide.
         graspable = [[model.geom(geom).id for geom in geoms] for _, geoms in scene.objects]
@@ -91,9 +90,12 @@ class Readings:
         self._boxes = np.stack(
             [_half_extents(model, _geoms_of(model, name)) for name in self.names]
         )
-        self.half_extents = np.empty((n, k, 3))
-        self._least_opening = np.empty((n, k))
+        self._half = np.empty((3, n, k))
+        self.half_extents = np.moveaxis(self._half, 0, 2)
+        self._least_opening = np.empty((n, 1, k))
         self.rescale(np.arange(n), np.ones((n, k)))
+        self._contacts: np.ndarray | None = None
+        self._clearances: np.ndarray | None = None
         self.update()
 
     def update(self) -> None:
@@ -104,40 +106,50 @@ class Readings:
         apart -= self._closed
         self.opening = apart
         self.gripper, self.gripper_vel = apart[:, :, :1], apart[:, :, 1:]
+        self._contacts = self._clearances = None
         self.touching = bool(np.count_nonzero(self._finger_counts))
         self.finger_touch = self._no_touch
+        self._touched = self._gripped = self._no_touch[..., 0]
         if self.touching:
-            contacts = np.add.reduceat(self._finger_counts, self._finger_starts, axis=1)
-            self.finger_touch = (contacts > 0).reshape(self._no_touch.shape)
+            touch = (self._finger_counts @ self._finger_sums > 0).reshape(self._no_touch.shape)
+            self.finger_touch = touch
+            one, other = touch[..., 0], touch[..., 1]
+            self._touched = one | other
+            self._gripped = one & other & (self.gripper > self._least_opening)
 
     def rescale(self, rows: np.ndarray, scale: np.ndarray) -> None:
         """Takes objects of those rows to be (m, k) times as large as the model's."""
         self.half_extents[rows] = scale[:, :, None] * self._boxes
         apart = PADS_MEET + scale * self._widths / 4
-        self._least_opening[rows] = (apart - GRIPPER_CLOSED) / GRIPPER_SPAN
+        self._least_opening[rows, 0] = (apart - GRIPPER_CLOSED) / GRIPPER_SPAN
 
     def grip(self, side: str, name: str) -> np.ndarray:
         """(n,) bool: both fingers touch the object and it is between them."""
-        s, k = SIDES.index(side), self.names.index(name)
-        touch = self.finger_touch[:, s, k]
-        return touch[:, 0] & touch[:, 1] & (self.gripper[:, s, 0] > self._least_opening[:, k])
+        return self._gripped[:, SIDES.index(side), self.names.index(name)]
 
     def touch(self, side: str, name: str) -> np.ndarray:
         """(n,) bool: a finger of that arm touches the object."""
-        return np.any(self.finger_touch[:, SIDES.index(side), self.names.index(name)], axis=1)
+        return self._touched[:, SIDES.index(side), self.names.index(name)]
 
     def contact(self, first: str, second: str) -> np.ndarray:
         """(n,) bool: two geoms or objects touch; the table or a pair of ``Task.contacts``."""
-        return np.any(self._contacts[frozenset((first, second))], axis=1)
+        if self._contacts is None:
+            self._contacts = self._other_counts @ self._other_sums > 0
+        return self._contacts[:, self._other_pairs[frozenset((first, second))]]
 
     def clearance(self, name: str) -> np.ndarray:
         """(n,) height of the object's lowest corner above the table top [m]."""
-        k = self.names.index(name)
-        pose = self._poses[:, 0, k]  # the base frames share the world's z
-        x_axis, z_axis = pose[:, 5], pose[:, 8]
-        y_axis = np.sqrt(np.maximum(1 - x_axis**2 - z_axis**2, 0))
-        x, y, z = self.half_extents[:, k].T
-        return pose[:, 2] - x * np.abs(x_axis) - y * y_axis - z * np.abs(z_axis)
+        if self._clearances is None:
+            poses = self._poses[:, 0]  # the base frames share the world's z
+            x_axis, z_axis = np.abs(poses[:, :, 5]), np.abs(poses[:, :, 8])
+            y_axis = 1 - x_axis * x_axis
+            y_axis -= z_axis * z_axis
+            np.sqrt(np.maximum(y_axis, 0, out=y_axis), out=y_axis)
+            lowest = poses[:, :, 2].copy()
+            for axis, half in zip((x_axis, y_axis, z_axis), self._half, strict=True):
+                lowest -= np.multiply(axis, half, out=axis)
+            self._clearances = lowest
+        return self._clearances[:, self.names.index(name)]
 
 
 def _geoms_of(model: mujoco.MjModel, body: str) -> range:

@@ -36,6 +36,7 @@ class Simulation(abc.ABC):
     sensordata: np.ndarray
     fields: dict[str, np.ndarray]
     _warnings: np.ndarray  # (n, 3) counts of the bad numbers met since the last reset
+    _none: np.ndarray  # (n,) false
 
     @abc.abstractmethod
     def reset(self, rows: np.ndarray, qpos: np.ndarray, ctrl: np.ndarray) -> None:
@@ -69,9 +70,14 @@ class Simulation(abc.ABC):
 
     def diverged(self) -> np.ndarray:
         """(n,) bool: since the last reset MuJoCo met a bad number, or raised an error."""
-        if np.count_nonzero(self._warnings):
-            return np.any(self._warnings, axis=1)
-        return np.zeros(self.num_envs, bool)
+        return np.any(self._warnings, axis=1) if np.count_nonzero(self._warnings) else self._none
+
+
+def nowhere(num_envs: int) -> np.ndarray:
+    """(n,) false, not to be written to."""
+    none = np.zeros(num_envs, bool)
+    none.flags.writeable = False
+    return none
 
 
 def report(row: int, message: str) -> None:
@@ -101,6 +107,7 @@ class OneSimulation(Simulation):
         self.sensordata = self.data.sensordata[None]
         self.fields = {name: getattr(model, name)[None] for name in varied}
         self._warnings = self.data.warning.number[None, DIVERGED]
+        self._none = nowhere(1)
         self._state_size = mujoco.mj_stateSize(model, STATE)
 
     def reset(self, rows: np.ndarray, qpos: np.ndarray, ctrl: np.ndarray) -> None:

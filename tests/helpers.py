@@ -9,6 +9,8 @@ from typing import Any
 
 import mujoco
 import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode
 
 import aloha_marl
 from aloha_marl.arms import FINGERS, JOINTS, PADS_MEET, SIDES
@@ -48,6 +50,10 @@ VARIANTS = [{}] + [{option: value} for option, values in OPTION_VALUES.items() f
 """Keywords that change one option at a time, through every value."""
 
 
+every_mode = pytest.mark.parametrize("mode", AutoresetMode, ids=lambda mode: mode.value)
+"""Runs a test with each of Gymnasium's modes of starting episodes again."""
+
+
 def variant_id(variant: Any) -> str:
     """A readable id for a parametrised variant."""
     return "-".join(f"{k}={v}" for k, v in variant.items()) or "default"
@@ -82,6 +88,28 @@ def same(first: Any, second: Any) -> bool:
     return len(a) == len(b) and all(
         x.dtype == y.dtype and x.tobytes() == y.tobytes() for x, y in zip(a, b, strict=True)
     )
+
+
+def assert_alike(got: Any, want: Any, where: str = "") -> None:
+    """Nested results are equal bit for bit, keys and types included."""
+    if isinstance(want, dict):
+        assert isinstance(got, dict), where
+        assert got.keys() == want.keys(), where
+        for key in want:
+            assert_alike(got[key], want[key], f"{where}/{key}")
+    elif isinstance(want, tuple | list):
+        assert len(got) == len(want), where
+        for i, (a, b) in enumerate(zip(got, want, strict=True)):
+            assert_alike(a, b, f"{where}/{i}")
+    elif isinstance(want, np.ndarray) and want.dtype == object:
+        assert got.dtype == object, where
+        assert_alike(list(got), list(want), where)
+    elif want is None:
+        assert got is None, where
+    else:
+        a, b = np.asarray(got), np.asarray(want)
+        assert (a.dtype, a.shape) == (b.dtype, b.shape), where
+        np.testing.assert_array_equal(a, b, err_msg=where)
 
 
 def recorded(name: str) -> Any:

@@ -107,6 +107,24 @@ class GymAlohaTask(Task):
         """(n,) int stage 0..4, equal to gym-aloha's reward."""
 
 
+def first_of(
+    fourth: np.ndarray, third: np.ndarray, second: np.ndarray, first: np.ndarray
+) -> np.ndarray:
+    """(n,) int: the highest stage 4..1 whose (n,) bool condition holds, else 0."""
+    stage = np.zeros(len(first), int)
+    for reached, condition in enumerate((first, second, third, fourth), start=1):
+        np.putmask(stage, condition, reached)
+    return stage
+
+
+def columns(*values: np.ndarray) -> np.ndarray:
+    """(n, m) int memory from m arrays (n,)."""
+    memory = np.empty((len(values[0]), len(values)), int)
+    for i, column in enumerate(values):
+        memory[:, i] = column
+    return memory
+
+
 def asset(name: str) -> Path:
     """The path of one of the MJCF files that come with the package."""
     return assets_directory() / name

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from aloha_marl.readings import Readings
-from aloha_marl.tasks.base import CLEARANCE, PUT_DOWN, SUCCESS, GymAlohaTask, asset
+from aloha_marl.tasks.base import CLEARANCE, PUT_DOWN, GymAlohaTask, asset, columns, first_of
 
 _WALLS = ("socket_bottom", "socket_top", "socket_left", "socket_right")
-_HOLDERS = (("right", "peg"), ("left", "socket"))
 
 
 class Insertion(GymAlohaTask):
@@ -36,31 +35,27 @@ class Insertion(GymAlohaTask):
 
     def stage(self, readings: Readings, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Memory: whether both objects have been lifted, steps the peg has touched the pin."""
-        touched = np.ones(len(memory), bool)
-        held = touched.copy()
-        put_down = ~touched
-        for side, name in _HOLDERS:
-            clearance = readings.clearance(name)
-            touched &= readings.touch(side, name)
-            held &= readings.grip(side, name) & (clearance > CLEARANCE)
-            put_down |= (clearance < PUT_DOWN) | readings.contact("table", name)
+        touched = readings.touch("right", "peg") & readings.touch("left", "socket")
+        lowest = np.minimum(readings.clearance("peg"), readings.clearance("socket"))
+        put_down = (
+            (lowest < PUT_DOWN)
+            | readings.contact("table", "peg")
+            | readings.contact("table", "socket")
+        )
+        held = readings.grip("right", "peg") & readings.grip("left", "socket")
+        held &= lowest > CLEARANCE
 
-        lifted = np.where(put_down, 0, memory[:, 0] | held)
-        joined = held & (lifted > 0)
+        lifted = ((memory[:, 0] > 0) | held) & ~put_down
+        joined = held & lifted
         inserted = joined & readings.contact("peg", "pin")
-        steps = np.where(inserted, memory[:, 1] + 1, 0)
+        steps = (memory[:, 1] + 1) * inserted
 
         meet = joined & (readings.contact("peg", "socket") | inserted)
-        stage = np.select((steps >= self.HOLD_STEPS, meet, held, touched), (SUCCESS, 3, 2, 1), 0)
-        return stage, np.stack((lifted, steps), axis=1)
+        return first_of(steps >= self.HOLD_STEPS, meet, held, touched), columns(lifted, steps)
 
     def gym_aloha_stage(self, readings: Readings) -> np.ndarray:
         """gym-aloha's reward: one finger of each hand counts, the pin decides whatever else."""
         touched = readings.finger_touch[:, 1, 0, 1] & readings.finger_touch[:, 0, 1, 0]
         airborne = ~(readings.contact("table", "peg") | readings.contact("table", "socket"))
         meet = readings.contact("peg", "socket") & airborne
-        return np.select(
-            (readings.contact("peg", "pin"), meet, touched & airborne, touched),
-            (SUCCESS, 3, 2, 1),
-            0,
-        )
+        return first_of(readings.contact("peg", "pin"), meet, touched & airborne, touched)

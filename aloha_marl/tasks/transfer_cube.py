@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from aloha_marl.readings import Readings
-from aloha_marl.tasks.base import CLEARANCE, PUT_DOWN, SUCCESS, GymAlohaTask, asset
+from aloha_marl.tasks.base import CLEARANCE, PUT_DOWN, GymAlohaTask, asset, columns, first_of
 
 
 class TransferCube(GymAlohaTask):
@@ -38,20 +38,19 @@ class TransferCube(GymAlohaTask):
         left = readings.grip("left", "cube")
         clearance = readings.clearance("cube")
         lifted = clearance > CLEARANCE
+        put_down = (clearance < PUT_DOWN) | readings.contact("table", "cube")
 
-        carried = memory[:, 0] + (right & lifted)
-        carried[(clearance < PUT_DOWN) | readings.contact("table", "cube")] = 0
+        carries = right & lifted
+        carried = (memory[:, 0] + carries) * ~put_down
         handed_over = (carried >= self.CARRY_STEPS) & lifted & left
         alone = handed_over & ~readings.touch("right", "cube")
-        held = np.where(alone, memory[:, 1] + 1, 0)
-
-        stage = np.select(
-            (held >= self.HOLD_STEPS, handed_over, right & lifted, right), (SUCCESS, 3, 2, 1), 0
+        held = (memory[:, 1] + 1) * alone
+        return first_of(held >= self.HOLD_STEPS, handed_over, carries, right), columns(
+            carried, held
         )
-        return stage, np.stack((carried, held), axis=1)
 
     def gym_aloha_stage(self, readings: Readings) -> np.ndarray:
         """gym-aloha's reward: one finger of each hand counts, the first contact decides."""
         left, right = readings.finger_touch[:, 0, 0, 0], readings.finger_touch[:, 1, 0, 1]
         table = readings.contact("table", "cube")
-        return np.select((left & ~table, left, right & ~table, right), (SUCCESS, 3, 2, 1), 0)
+        return first_of(left & ~table, left, right & ~table, right)
