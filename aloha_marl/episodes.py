@@ -105,7 +105,7 @@ class Episodes:
         over = self._over()
         core.step(actions)
         if self._mode is AutoresetMode.NEXT_STEP and over.any():
-            # Their step was for nothing, but costs less than to step some rows and not others.
+            # Their step was for nothing, once an episode: simpler than to step the others alone.
             self._start(np.flatnonzero(over))
             return self._result(observe(None), np.where(over, 0, core.reward))
         observations = observe(None)

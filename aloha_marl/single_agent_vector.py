@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from aloha_marl.arms import ACTION_SIZE, SIDES
@@ -123,13 +123,10 @@ def make(
     num_envs: int = 1,
     obs_type: str = "pixels",
     cameras: tuple[str, ...] = ("top",),
-    num_threads: int = 0,
-    autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
     **options: Any,
 ) -> AlohaSingleAgentVector:
-    """Vector entry point of the ids ``aloha_marl/<Task>-v0``."""
-    env = AlohaVectorEnv(task, num_envs, num_threads, autoreset_mode, **options)
-    return AlohaSingleAgentVector(env, obs_type, cameras)
+    """Vector entry point of the ids ``aloha_marl/<Task>-v0``; options as of ``AlohaVectorEnv``."""
+    return AlohaSingleAgentVector(AlohaVectorEnv(task, num_envs, **options), obs_type, cameras)
 
 
 def make_gym_aloha(
@@ -137,11 +134,8 @@ def make_gym_aloha(
     num_envs: int = 1,
     obs_type: str = "pixels",
     cameras: tuple[str, ...] = ("top",),
-    num_threads: int = 0,
-    autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
     **options: Any,
 ) -> GymAlohaVector:
     """Vector entry point of the ids ``aloha_marl/GymAloha<Task>-v0``."""
-    options = AS_GYM_ALOHA | options
-    env = AlohaVectorEnv(task, num_envs, num_threads, autoreset_mode, **options)
+    env = AlohaVectorEnv(task, num_envs, **(AS_GYM_ALOHA | options))
     return GymAlohaVector(env, obs_type, cameras)

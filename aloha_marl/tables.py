@@ -10,6 +10,7 @@ from aloha_marl.control import CONTROLS
 from aloha_marl.observations import SCOPES, Layout
 from aloha_marl.options import choose
 from aloha_marl.parallel_env import AlohaParallelEnv
+from aloha_marl.randomization import RANGES
 from aloha_marl.rendering import camera_names
 from aloha_marl.tasks import TASKS
 
@@ -30,7 +31,7 @@ class Table:
 
 
 def tables(task: str, scope: str) -> Iterator[Table]:
-    """Stages, scopes, observation, actions and cameras of a task.
+    """Stages, scopes, observation, actions, what may be randomised, and cameras of a task.
 
     Args:
         task: its name.
@@ -60,6 +61,11 @@ def tables(task: str, scope: str) -> Iterator[Table]:
         [(str(row[0]), *row[1:]) for row in Layout(objects, scope).rows()],
     )
     yield from _actions(task)
+    yield Table(
+        "Ranges of the option randomization",
+        ("name", "a number drawn is"),
+        [(name, kind.meaning) for name, kind in RANGES.items()],
+    )
     yield Table(
         "Cameras",
         ("camera", "fixed to", "field of view"),

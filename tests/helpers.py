@@ -50,6 +50,15 @@ VARIANTS = [{}] + [{option: value} for option, values in OPTION_VALUES.items() f
 """Keywords that change one option at a time, through every value."""
 
 
+POISON = {
+    "nan velocity": ("qvel", np.nan),
+    "infinite velocity": ("qvel", np.inf),
+    "huge velocity": ("qvel", 1e12),
+    "nan position": ("qpos", np.nan),
+    "huge position": ("qpos", 1e11),
+}
+"""Bad numbers in the state: field and value."""
+
 every_mode = pytest.mark.parametrize("mode", AutoresetMode, ids=lambda mode: mode.value)
 """Runs a test with each of Gymnasium's modes of starting episodes again."""
 

@@ -6,21 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import flatten, make, sample
+from helpers import POISON, flatten, make, sample
 
 
 def finite(value: Any) -> bool:
     """Whether every number of nested results is finite."""
     return all(np.isfinite(array).all() for array in flatten(value))
-
-
-POISON = {
-    "nan velocity": ("qvel", np.nan),
-    "infinite velocity": ("qvel", np.inf),
-    "huge velocity": ("qvel", 1e12),
-    "nan position": ("qpos", np.nan),
-    "huge position": ("qpos", 1e11),
-}
 
 
 @pytest.mark.parametrize("poison", POISON)

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from gymnasium.vector import AutoresetMode, VectorEnv
 from helpers import (
+    POISON,
     SMALL,
     TASK_NAMES,
     VARIANTS,
@@ -673,15 +674,6 @@ def test_stepping_before_the_start(task: str, mode: AutoresetMode) -> None:
     env.reset(seed=0, options={"reset_mask": np.array([False, True, False])})
     env.step(actions)
     env.close()
-
-
-POISON = {
-    "nan velocity": ("qvel", np.nan),
-    "infinite velocity": ("qvel", np.inf),
-    "huge velocity": ("qvel", 1e12),
-    "nan position": ("qpos", np.nan),
-    "huge position": ("qpos", 1e11),
-}
 
 
 @pytest.mark.parametrize("poison", POISON)
