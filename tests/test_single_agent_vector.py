@@ -118,31 +118,37 @@ def test_success_ends_rows_alone(task: str) -> None:
 
 @every_mode
 def test_gymnasiums_wrappers(task: str, mode: AutoresetMode) -> None:
-    """The usual stack of wrappers works, and counts returns and lengths."""
-    env = make_vec(task, 4, max_cycles=10, autoreset_mode=mode)
-    env = ClipAction(env)
-    env = RecordEpisodeStatistics(env)
-    if mode is AutoresetMode.NEXT_STEP:  # Gymnasium's own wrapper refuses the other modes
-        env = NormalizeObservation(env)
-    env = NormalizeReward(env)
-    observations, _ = env.reset(seed=0)
-    env.action_space.seed(0)
+    """The usual stack of wrappers works, and counts what it counts over Gymnasium's own loop."""
+    ours = make_vec(task, 4, max_cycles=10, autoreset_mode=mode)
+    singles = [lambda: make(task, obs_type="state", max_cycles=10)] * 4
+    envs = []
+    for env in (ours, SyncVectorEnv(singles, autoreset_mode=mode)):
+        env = NormalizeReward(RecordEpisodeStatistics(ClipAction(env)))
+        if mode is AutoresetMode.NEXT_STEP:  # Gymnasium's own wrapper refuses the other modes
+            env = NormalizeObservation(env)
+        envs.append(env)
+        env.reset(seed=0)
+    envs[0].action_space.seed(0)
     counted = 0
     for _ in range(35):
-        observations, rewards, terminated, truncated, infos = env.step(
-            3 * env.action_space.sample()
-        )
-        assert observations.shape == env.observation_space.shape
+        actions = 3 * envs[0].action_space.sample()
+        results = [env.step(actions) for env in envs]
+        assert_alike(results[0][:4], results[1][:4])
+        observations, rewards, terminated, truncated, infos = results[0]
+        assert observations.shape == envs[0].observation_space.shape
         assert np.isfinite(observations).all()
         assert rewards.shape == (4,)
         over = terminated | truncated
         if over.any():
-            assert infos["episode"]["l"][over].tolist() == [10] * int(over.sum())
+            for key in ("l", "r", "_l"):
+                assert_alike(infos["episode"][key], results[1][4]["episode"][key])
             counted += int(over.sum())
             if mode is AutoresetMode.DISABLED:
-                env.reset(options={"reset_mask": over})
+                for env in envs:
+                    env.reset(options={"reset_mask": over.copy()})
     assert counted == 12
-    env.close()
+    for env in envs:
+        env.close()
 
 
 def test_attributes(task: str) -> None:
