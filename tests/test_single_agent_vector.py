@@ -140,7 +140,7 @@ def test_gymnasiums_wrappers(task: str, mode: AutoresetMode) -> None:
         assert rewards.shape == (4,)
         over = terminated | truncated
         if over.any():
-            for key in ("l", "r", "_l"):
+            for key in ("l", "r"):
                 assert_alike(infos["episode"][key], results[1][4]["episode"][key])
             counted += int(over.sum())
             if mode is AutoresetMode.DISABLED:
