@@ -3,13 +3,26 @@
 Importing this package registers its ids with Gymnasium and, from 1.27 on, with PettingZoo.
 """
 
+import os
 import warnings
 
 with warnings.catch_warnings():
     # Without a screen, MuJoCo's default window library warns when it is imported. Pictures here
     # choose their own backend (see aloha_marl.rendering), so the warning would only confuse.
     warnings.simplefilter("ignore")
-    import mujoco  # noqa: F401  (imported first, for the filter above)
+    try:
+        import mujoco  # imported first, for the filter above
+    except Exception:
+        # MuJoCo refuses to load when MUJOCO_GL names what is unknown or not installed. States need no
+        # OpenGL, and the first picture says what is wrong (see aloha_marl.rendering).
+        _asked = os.environ.get("MUJOCO_GL")
+        if not _asked:
+            raise
+        os.environ["MUJOCO_GL"] = "off"
+        try:
+            import mujoco  # noqa: F401
+        finally:
+            os.environ["MUJOCO_GL"] = _asked
 
 from aloha_marl import policies
 from aloha_marl.arms import AGENTS, GROUP_MAP

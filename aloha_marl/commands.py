@@ -15,11 +15,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from aloha_marl import policies
+from aloha_marl.doctor import diagnose
 from aloha_marl.evaluation import Episode, Evaluation, environment, evaluate
 from aloha_marl.observations import SCOPES
-from aloha_marl.options import STARTS
+from aloha_marl.options import STARTS, choose
 from aloha_marl.policies import scripted
-from aloha_marl.recording import record
+from aloha_marl.recording import FORMATS, record
+from aloha_marl.remedies import Machine, write_icd
+from aloha_marl.rendering import check_cameras
+from aloha_marl.strips import plot_episode
 from aloha_marl.tables import as_markdown, tables
 from aloha_marl.tasks import TASKS
 
@@ -31,6 +35,7 @@ app = typer.Typer(
 )
 
 _TASKS = ", ".join(TASKS)
+_FORMATS = [suffix.removeprefix(".") for suffix in FORMATS]
 
 
 @contextlib.contextmanager
@@ -85,6 +90,58 @@ def demo(
             console.print(f"No video: {escape(str(error))}", highlight=False)
             return
         console.print(f"{path}: seed {first_seed}", highlight=False)
+
+
+@app.command("record-video")
+def record_video(
+    task: Annotated[
+        list[str] | None, typer.Option(help=f"Task, may be repeated: {_TASKS}.", show_default="all")
+    ] = None,
+    policy: Annotated[
+        str, typer.Option(help=f"One of {', '.join(policies.NAMES)}.")
+    ] = policies.NAMES[0],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode.")] = 0,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes per task, a video each.")] = 1,
+    camera: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Camera, may be repeated: side by side; `show` lists all.", show_default="angle"
+        ),
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(_FORMATS)}.")] = "mp4",
+    overlay: Annotated[bool, typer.Option(help="Write stage and rewards onto the video.")] = True,
+    strip: Annotated[bool, typer.Option(help="Also plot each episode over time as PNG.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("out"),
+) -> None:
+    """Films episodes."""
+    names, cameras = task or list(TASKS), tuple(camera or ("angle",))
+    with usage_errors():
+        choose("format", form, _FORMATS)
+        for name in names:
+            env = environment(name, policies.load(policy, name))
+            check_cameras(cameras, env.model, own=False)
+    console = Console(highlight=False)
+
+    def play(name: str, number: int) -> Iterator[tuple[Path, Episode]]:
+        """A file after the other, each from policies of its own: both see the same random draws."""
+        path = out / f"{name}_{policy}_{number}.{form}"
+        arms = policies.load(policy, name, seed=number)
+        yield path, record(name, arms, number, path, cameras=cameras, overlay=overlay)
+        if strip:
+            arms, path = policies.load(policy, name, seed=number), path.with_suffix(".png")
+            yield path, plot_episode(name, arms, number, path)
+
+    try:
+        for name in names:
+            with progress(console, name, episodes) as done:
+                for number in range(seed, seed + episodes):
+                    for path, episode in play(name, number):
+                        text = f"{path}: seed {number}, {episode.steps} steps, success "
+                        console.print(escape(text) + mark(episode), soft_wrap=True)
+                    done(episode)
+    except RuntimeError as error:
+        console.print(escape(str(error)), soft_wrap=True)
+        raise typer.Exit(1) from error
 
 
 @app.command("eval")
@@ -151,6 +208,47 @@ def show(
             console.print(table)
 
 
+@app.command()
+def doctor(
+    write: Annotated[
+        bool, typer.Option("--write-icd", help="Write the file that shows EGL NVIDIA's library.")
+    ] = False,
+    json: Annotated[Path | None, typer.Option(help="Write the report to this file.")] = None,
+) -> None:
+    """Says what draws the pictures here, how fast, and what to mend; exit code 1 if nothing does."""
+    console = Console(highlight=False)
+    machine = Machine()
+    if write:
+        folder = machine.icd_folders()[-1]
+        try:
+            console.print(f"{write_icd(folder)}: written")
+        except OSError as error:
+            console.print(
+                f"{error.filename} can't be written: {error.strerror}. Run this as root, or choose "
+                "another folder by __EGL_VENDOR_LIBRARY_DIRS, then and whenever pictures are drawn."
+            )
+            raise typer.Exit(1) from None
+    with console.status("Drawing"):
+        result = diagnose(machine)
+    table = Table(box=box.SIMPLE, show_header=False, title="OpenGL for pictures")
+    for row in result.rows():
+        table.add_row(*map(escape, row))
+    console.print(table)
+    for number, finding in enumerate(result.findings, 1):
+        wrong = Table.grid(padding=(0, 1, 0, 0))  # a hanging indent
+        wrong.add_row(f"{number}.", escape(finding.wrong))
+        console.print(wrong)
+        for line in finding.mend.splitlines():
+            console.print(f"   [cyan]{escape(line)}[/]", soft_wrap=True)
+    if not result.findings:
+        console.print("Nothing to mend.")
+    if json is not None:
+        json.parent.mkdir(parents=True, exist_ok=True)
+        json.write_text(result.to_json())
+        console.print(f"{json}: this report")
+    raise typer.Exit(1 if result.drawing.error else 0)
+
+
 def report(result: Evaluation) -> Table:
     """The figures of an evaluation."""
     low, high = result.interval
@@ -175,7 +273,10 @@ def report(result: Evaluation) -> Table:
 def progress(console: Console, label: str, total: int) -> Iterator[Callable[[Episode], None]]:
     """A bar that advances by one with every episode and is gone at the end."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+    columns += (TimeRemainingColumn(),)
+    # Into a file or a pipe it would write an empty line.
+    hidden = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
         row = bar.add_task(label, total=total)
         yield lambda _: bar.advance(row)
 

@@ -17,7 +17,7 @@ from aloha_marl.tasks import TASKS, Task
 
 OBS_TYPES = ("state", "pixels", "pixels_agent_pos")
 STARTS = ("random", "gym_aloha")
-RENDER_MODES = ("rgb_array",)
+RENDER_MODES = ("rgb_array", "depth_array")
 RENDER_QUALITIES = ("fast", "high")
 
 
@@ -69,10 +69,10 @@ class Options:
         randomization: what is drawn anew at every reset: a name of
             :data:`aloha_marl.randomization.RANGES` -> (low, high).
         agent_names: names of the left and the right arm.
-        cameras: cameras in pixel observations; "wrist" means each arm's own.
+        cameras: cameras in pixel observations; "wrist_wide" and "wrist" mean each arm's own.
         observation_width, observation_height: size of observed pictures [pixels].
         visualization_width, visualization_height: size of ``render()`` [pixels].
-        render_mode: "rgb_array" or None.
+        render_mode: "rgb_array", "depth_array" or None: what ``render()`` returns.
         render_quality: "fast" or "high" for observed pictures; ``render()`` is always "high".
     """
 
@@ -86,7 +86,7 @@ class Options:
     max_joint_speed: float | None = 3.14
     randomization: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     agent_names: tuple[str, str] = AGENTS
-    cameras: tuple[str, ...] = ("wrist", "top")
+    cameras: tuple[str, ...] = ("wrist_wide", "top")
     observation_width: int = 640
     observation_height: int = 480
     visualization_width: int = 640

@@ -17,7 +17,7 @@ from aloha_marl.agents import AgentID, Agents, row_of
 from aloha_marl.arms import ACTION_SIZE, CONTROL_TIMESTEP, SIDES
 from aloha_marl.core import Core, State
 from aloha_marl.observations import Layout
-from aloha_marl.options import Options, make_task
+from aloha_marl.options import RENDER_MODES, Options, make_task
 from aloha_marl.rendering import Pictures
 from aloha_marl.simulation import OneSimulation
 from aloha_marl.tasks import Task
@@ -78,7 +78,7 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
     """
 
     metadata: dict[str, Any] = {
-        "render_modes": ["rgb_array"],
+        "render_modes": list(RENDER_MODES),
         "render_fps": round(1 / CONTROL_TIMESTEP),
         "is_parallelizable": True,
     }
@@ -247,10 +247,13 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
     # ------------------------------------------------------------------ pictures
 
     def render(self) -> np.ndarray | None:
-        """(height, width, 3) uint8 picture of camera ``angle``; None if ``render_mode`` is None."""
-        if self.render_mode is None:
-            return None
-        return self.picture("angle")
+        """Camera ``angle``, as ``render_mode`` says; None without one.
+
+        Returns:
+            With "rgb_array" a (height, width, 3) uint8 picture; with "depth_array" the (height, width)
+            float32 depth buffer, 0 near .. 1 far.
+        """
+        return self.pictures.render("angle")
 
     def picture(self, camera: str, observed: bool = False) -> np.ndarray:
         """Draws one camera.

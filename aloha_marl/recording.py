@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from aloha_marl.evaluation import Episode, environment, play
 from aloha_marl.options import choose
+from aloha_marl.overlay import Overlay
 from aloha_marl.policies import Policy
+from aloha_marl.rendering import check_cameras
 from aloha_marl.tasks import Task
 
 FORMATS: dict[str, dict[str, Any]] = {
@@ -25,6 +27,9 @@ def record(
     policies: Mapping[str, Policy],
     seed: int,
     path: str | Path,
+    *,
+    cameras: Sequence[str] = ("angle",),
+    overlay: bool = False,
     **options: Any,
 ) -> Episode:
     """Plays one episode and writes it as a video in real time.
@@ -34,44 +39,87 @@ def record(
         policies: agent -> policy.
         seed: of the reset.
         path: ends in ``.mp4``, or in ``.gif`` for fewer and smaller pictures.
-        **options: of the environment, the size of the pictures among them.
+        cameras: that film; several share each picture, see :func:`tile`.
+        overlay: whether step, stage and rewards are written onto the pictures.
+        **options: of the environment, the size of one camera's picture among them. The option
+            ``cameras``, of pixel observations, can't be given.
 
     Raises:
-        ValueError: another ending, or an unknown option or value.
+        ValueError: another ending, or an unknown camera, option or value.
         RuntimeError: imageio or OpenGL is missing; the message says how to install it.
     """
     path = Path(path)
     form = FORMATS[choose("video format", path.suffix, FORMATS)]
     imageio = _imageio()
-    options = form["size"] | options | {"render_mode": "rgb_array"}
-    env = environment(task, policies, **options)
-    frames: list[np.ndarray] = []
-    count = 0
-
-    def keep() -> None:
-        nonlocal count
-        if count % form["every"] == 0 or not env.agents:
-            frame = env.render()
-            assert frame is not None
-            frames.append(frame)
-        count += 1
-
-    try:
-        episode = play(env, policies, seed, keep)
-    finally:
-        env.close()
+    if isinstance(cameras, str) or not cameras:
+        raise ValueError(f"cameras={cameras!r} must be a non-empty sequence of names")
+    env = environment(task, policies, **(form["size"] | options))
+    check_cameras(tuple(cameras), env.model, own=False)
     rate = env.metadata["render_fps"] / form["every"]
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".gif":
+    film: _Film = _Gif(path, rate) if path.suffix == ".gif" else _mp4(imageio, path, rate)
+    bar: Overlay | None = None
+
+    def keep() -> None:
+        nonlocal bar
+        if env.core.elapsed[0] % form["every"] and env.agents:
+            return
+        picture = tile([env.picture(camera) for camera in cameras])
+        if overlay:
+            bar = bar or Overlay(env, picture.shape[1])
+            bar.draw(picture)
+        film.append_data(picture)
+
+    try:
+        return play(env, policies, seed, keep)
+    finally:
+        film.close()
+        env.close()
+
+
+def tile(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """One picture of several of the same size: up to three side by side, more in a square.
+
+    They fill rows from the left; what is left over at the end is black.
+    """
+    columns = len(pictures) if len(pictures) <= 3 else int(np.ceil(np.sqrt(len(pictures))))
+    rows = -(-len(pictures) // columns)
+    height, width, channels = pictures[0].shape
+    whole = np.zeros((rows, height, columns, width, channels), pictures[0].dtype)
+    for i, picture in enumerate(pictures):
+        whole[i // columns, :, i % columns] = picture
+    return whole.reshape(rows * height, columns * width, channels)
+
+
+class _Film(Protocol):
+    def append_data(self, picture: np.ndarray, /) -> Any: ...
+
+    def close(self) -> None: ...
+
+
+def _mp4(imageio: Any, path: Path, rate: float) -> _Film:
+    return imageio.get_writer(path, fps=rate, macro_block_size=2)
+
+
+class _Gif:
+    """Written when it is closed: imageio's own GIFs have no palette that keeps small objects' colours."""
+
+    def __init__(self, path: Path, rate: float):
+        self._path, self._rate = path, rate
+        self._pictures: list[Any] = []
+
+    def append_data(self, picture: np.ndarray, /) -> None:
         from PIL import Image
 
         # The default palette follows the large areas and would turn a small red cube brown.
         palette = Image.Quantize.MAXCOVERAGE
-        first, *rest = (Image.fromarray(frame).quantize(method=palette) for frame in frames)
-        first.save(path, save_all=True, append_images=rest, duration=1000 / rate, loop=0)
-    else:
-        imageio.mimwrite(path, frames, fps=rate, macro_block_size=2)
-    return episode
+        self._pictures.append(Image.fromarray(picture).quantize(method=palette))
+
+    def close(self) -> None:
+        if self._pictures:
+            first, *rest = self._pictures
+            duration = 1000 / self._rate
+            first.save(self._path, save_all=True, append_images=rest, duration=duration, loop=0)
 
 
 def _imageio() -> Any:

@@ -8,8 +8,10 @@ import ctypes.util
 import importlib
 import os
 import sys
+import warnings
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 import mujoco
 import numpy as np
@@ -17,7 +19,28 @@ import numpy as np
 from aloha_marl.options import Options
 from aloha_marl.simulation import Simulation
 
+BACKENDS = {"linux": ("glfw", "egl", "osmesa"), "darwin": ("cgl", "glfw")}.get(
+    sys.platform, ("glfw",)
+)
+"""Libraries MuJoCo can draw with on this system, its own default first."""
+
 _OPEN: weakref.WeakSet[mujoco.Renderer] = weakref.WeakSet()
+
+_PROCESSES: set[int] = set()
+"""This process, once it has drawn, and those it was forked from that had drawn before."""
+
+_INHERITED: list[mujoco.Renderer] = []
+
+
+def _keep_what_a_parent_drew_with() -> None:
+    """In a forked child: freeing the parent's contexts would hang, so they are kept for good."""
+    _INHERITED.extend(_OPEN)
+    _OPEN.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_keep_what_a_parent_drew_with)
+_looked = False
 
 
 _LOOKS = ("geom_size", "geom_rgba", "mat_rgba")
@@ -29,9 +52,13 @@ def camera_names(model: mujoco.MjModel) -> dict[str, int]:
     return {model.camera(i).name.replace("/", "_"): i for i in range(model.ncam)}
 
 
+_OWN = ("wrist_wide", "wrist")
+"""Cameras that each arm has one of."""
+
+
 def own_camera(name: str, side: str) -> str:
-    """What ``wrist`` means to that arm; every other name means itself."""
-    return f"{side}_wrist" if name == "wrist" else name
+    """What ``wrist_wide`` and ``wrist`` mean to that arm; every other name means itself."""
+    return f"{side}_{name}" if name in _OWN else name
 
 
 def check_cameras(names: tuple[str, ...], model: mujoco.MjModel, own: bool) -> None:
@@ -40,9 +67,9 @@ def check_cameras(names: tuple[str, ...], model: mujoco.MjModel, own: bool) -> N
     Args:
         names: what was asked for.
         model: whose cameras there are.
-        own: whether "wrist", each arm's own camera, is a valid name.
+        own: whether "wrist_wide" and "wrist", each arm's own cameras, are valid names.
     """
-    valid = (("wrist",) if own else ()) + tuple(camera_names(model))
+    valid = (_OWN if own else ()) + tuple(camera_names(model))
     for name in names:
         if name not in valid:
             raise ValueError(f"camera {name!r} does not exist; valid: {', '.join(valid)}")
@@ -58,6 +85,7 @@ class Renderer:
 
     Raises:
         RuntimeError: no OpenGL context can be made; the message says what is missing.
+        ValueError: OpenGL can't draw pictures so large.
     """
 
     def __init__(self, model: mujoco.MjModel, width: int, height: int, quality: str):
@@ -67,16 +95,22 @@ class Renderer:
         model.vis.global_.offheight = height
         self._model = model
         if quality == "fast":
-            model.vis.quality.offsamples = 0
+            model.vis.quality.offsamples = model.vis.quality.shadowsize = 0
         self._cameras = camera_names(model)
-        _choose_backend()
+        _check_fork()
         try:
+            _choose_backend()
             self._renderer = mujoco.Renderer(model, height, width)
         except Exception as error:
+            if "framebuffer" in str(error):
+                raise ValueError(
+                    f"pictures of {width} x {height} pixels are too large for this OpenGL ({error})"
+                ) from error
             raise RuntimeError(
                 f"no OpenGL for pictures ({error}). On Debian or Ubuntu install it with "
                 "'apt-get install libegl1 libgl1-mesa-dri'; MUJOCO_GL=egl, osmesa or glfw chooses "
-                "a backend. State observations need none of this."
+                "a backend. `aloha-marl doctor` says what is missing here. State observations need none "
+                "of this."
             ) from error
         if not _OPEN:
             # After OpenGL's own, so run before it: a context can't be freed once that is gone.
@@ -88,10 +122,26 @@ class Renderer:
 
     def draw(self, model: mujoco.MjModel, data: mujoco.MjData, camera: str) -> np.ndarray:
         """(height, width, 3) uint8 picture of the current state, with the model's current looks."""
+        if camera not in self._cameras:
+            check_cameras((camera,), model, own=False)
         for field in _LOOKS:
             getattr(self._model, field)[:] = getattr(model, field)
         self._renderer.update_scene(data, self._cameras[camera])
         return self._renderer.render()
+
+    def depth(self, model: mujoco.MjModel, data: mujoco.MjData, camera: str) -> np.ndarray:
+        """(height, width) float32 depth buffer, 0 at the near plane .. 1 at the far plane.
+
+        As Gymnasium's MuJoCo environments give it: OpenGL's own, which is not linear in the distance.
+        """
+        self._renderer.enable_depth_rendering()
+        try:
+            distance = self.draw(model, data, camera).astype(float)
+        finally:
+            self._renderer.disable_depth_rendering()
+        extent, planes = self._model.stat.extent, self._model.vis.map
+        near, far = planes.znear * extent, planes.zfar * extent
+        return ((1 / near - 1 / distance) / (1 / near - 1 / far)).astype(np.float32)
 
     def close(self) -> None:
         """Frees the OpenGL context."""
@@ -121,6 +171,15 @@ class Pictures:
         """
         return self._renderer(observed).draw(*self._simulation.show(row), camera)
 
+    def render(self, camera: str, row: int = 0) -> np.ndarray | None:
+        """What ``render()`` returns of a simulation, by the option ``render_mode``."""
+        match self._options.render_mode:
+            case "rgb_array":
+                return self.draw(camera, row)
+            case "depth_array":
+                return self._renderer(False).depth(*self._simulation.show(row), camera)
+        return None
+
     def observe(self, cameras: Iterable[str], rows: Iterable[int]) -> dict[str, np.ndarray]:
         """Camera -> (m, height, width, 3) uint8 pictures of those simulations."""
         renderer = self._renderer(observed=True)
@@ -147,6 +206,8 @@ class Pictures:
                 getattr(options, f"{use}_height"),
                 options.render_quality if observed else "high",
             )
+            if observed:
+                _warn_of_software()
         return self._renderers[observed]
 
 
@@ -155,15 +216,89 @@ def _close_all() -> None:
         renderer.close()
 
 
-def _choose_backend() -> None:
-    """Lets headless Linux draw without MUJOCO_GL set: MuJoCo's own default there needs a screen."""
-    if not sys.platform.startswith("linux") or os.environ.get("MUJOCO_GL"):
-        return
-    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
-        return
-    for backend, library in (("egl", "EGL"), ("osmesa", "OSMesa")):
-        if ctypes.util.find_library(library):
-            from mujoco.rendering.classic import gl_context
+def backend(environ: Mapping[str, str], has: Callable[[str], object]) -> tuple[str, str]:
+    """Which library makes the OpenGL context, and why that one.
 
-            gl_context.GLContext = importlib.import_module(f"mujoco.{backend}").GLContext
-            return
+    Args:
+        environ: the environment's variables.
+        has: whether a library, such as "EGL", is installed.
+
+    Returns:
+        One of ``BACKENDS``, or what MUJOCO_GL says if that is none; and the reason in words.
+    """
+    asked = environ.get("MUJOCO_GL", "").lower().strip()
+    if asked:
+        default = asked in ("enable", "enabled", "on", "true", "1", "glx", "wgl")
+        return BACKENDS[0] if default else asked, f"MUJOCO_GL={environ['MUJOCO_GL']}"
+    if not sys.platform.startswith("linux"):
+        return BACKENDS[0], f"MuJoCo's own choice on {sys.platform}"
+    for variable in ("DISPLAY", "WAYLAND_DISPLAY"):
+        if environ.get(variable):
+            return "glfw", f"there is a screen, {variable}={environ[variable]}"
+    # MuJoCo's own default needs a screen; these two don't.
+    for name, library in (("egl", "EGL"), ("osmesa", "OSMesa")):
+        if has(library):
+            return name, f"there is no screen, and lib{library} is installed"
+    return "glfw", "there is no screen, and neither libEGL nor libOSMesa"
+
+
+def driver() -> dict[str, str]:
+    """What OpenGL says of itself. The context made or drawn with last is the one that is asked."""
+    from OpenGL import GL
+
+    names = ("GL_RENDERER", "GL_VENDOR", "GL_VERSION")
+    return {name: (GL.glGetString(getattr(GL, name)) or b"").decode() for name in names}
+
+
+def is_software(renderer: str) -> bool:
+    """Whether a GL_RENDERER draws on the processor."""
+    return any(
+        name in renderer.lower() for name in ("llvmpipe", "softpipe", "swiftshader", "swrast")
+    )
+
+
+def has_nvidia(root: Path = Path("/")) -> bool:
+    """Whether an NVIDIA device is present."""
+    return any((root / "dev").glob("nvidia[0-9]*")) or (root / "proc/driver/nvidia").exists()
+
+
+def _check_fork() -> None:
+    """Raises RuntimeError where OpenGL would hang: its threads do not survive a fork."""
+    if _PROCESSES and os.getpid() not in _PROCESSES and os.environ.get("LP_NUM_THREADS") != "0":
+        raise RuntimeError(
+            "pictures were drawn before this process was forked, and OpenGL does not survive that: "
+            "start the workers with 'spawn' (AsyncVectorEnv(..., context='spawn')), or before the first "
+            "picture is drawn"
+        )
+    _PROCESSES.add(os.getpid())
+
+
+def _choose_backend() -> None:
+    """Has MuJoCo use our choice of library, whatever it chose itself when it was imported."""
+    name, why = backend(os.environ, ctypes.util.find_library)
+    if name not in BACKENDS:
+        raise ValueError(f"{why}; valid: {', '.join(BACKENDS)}")
+    from mujoco.rendering.classic import gl_context
+
+    gl_context.GLContext = importlib.import_module(f"mujoco.{name}").GLContext
+
+
+def _warn_of_software() -> None:
+    """Warns if a processor draws beside an NVIDIA device; looks once in a process."""
+    global _looked
+    if _looked:
+        return
+    _looked = True
+    if not has_nvidia():
+        return
+    try:
+        renderer = driver()["GL_RENDERER"]
+    except Exception:  # PyOpenGL may not know the platform; the pictures are drawn all the same
+        return
+    if is_software(renderer):
+        warnings.warn(
+            f"{renderer} draws the observed pictures on the CPU, though an NVIDIA device is "
+            "present. `aloha-marl doctor` says how to draw on it.",
+            RuntimeWarning,
+            stacklevel=2,
+        )

@@ -131,7 +131,7 @@ class GymAloha(AlohaSingleAgent):
 
     def render(self) -> np.ndarray | None:
         """gym-aloha shows the camera ``top``."""
-        return None if self.render_mode is None else self.base.picture("top")
+        return self.base.pictures.render("top")
 
 
 AS_GYM_ALOHA: dict[str, Any] = {

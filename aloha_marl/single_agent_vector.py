@@ -87,10 +87,8 @@ class AlohaSingleAgentVector(VectorEnv[Any, np.ndarray, np.ndarray]):
         return step.observations, step.reward, step.terminated, step.truncated, infos
 
     def render(self) -> tuple[np.ndarray, ...] | None:
-        """A (height, width, 3) uint8 picture per row; None if ``render_mode`` is None."""
-        if self.render_mode is None:
-            return None
-        return tuple(self.env.picture(self._camera, row) for row in range(self.num_envs))
+        """What :meth:`AlohaSingleAgent.render` returns, per row; None if ``render_mode`` is None."""
+        return self.env.frames(self._camera)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Ends the threads and frees the OpenGL contexts."""

@@ -272,10 +272,13 @@ class AlohaVectorEnv(EzPickle):
         return self._inside.episodes
 
     def render(self) -> tuple[np.ndarray, ...] | None:
-        """A (height, width, 3) uint8 picture per row; None if ``render_mode`` is None."""
-        if self.render_mode is None:
-            return None
-        return tuple(self.picture("angle", row) for row in range(self.num_envs))
+        """What :meth:`AlohaParallelEnv.render` returns, per row; None if ``render_mode`` is None."""
+        return self.frames("angle")
+
+    def frames(self, camera: str) -> tuple[np.ndarray, ...] | None:
+        """As :meth:`render`, of another camera."""
+        drawn = (self.pictures.render(camera, row) for row in range(self.num_envs))
+        return tuple(frame for frame in drawn if frame is not None) or None
 
     def picture(self, camera: str, row: int = 0, observed: bool = False) -> np.ndarray:
         """Draws one camera of one row.

@@ -29,11 +29,12 @@ LAYERS = (
     ("single_agent_vector",),
     ("registration", "dm_environment", "policies"),
     ("evaluation", "tables"),
-    ("recording",),
+    ("recording", "overlay", "strips", "remedies", "doctor"),
     ("commands",),
     ("cli",),
 )
-HEAVY = ("OpenGL", "dm_control", "dm_env", "torch", "imageio", "typer", "rich", "PIL", "scipy")
+HEAVY = ("OpenGL", "dm_control", "dm_env", "torch", "scipy")
+HEAVY += ("imageio", "matplotlib", "PIL", "rich", "typer")
 
 
 def unit(module: str) -> str:

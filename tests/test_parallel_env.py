@@ -348,7 +348,7 @@ def test_number_types(task: str, kind: Any) -> None:
         ({"reward": "big"}, ("big", *OPTION_VALUES["reward"])),
         ({"rules": "lenient"}, ("lenient", "strict", "gym_aloha")),
         ({"start": "here"}, ("here", "random", "gym_aloha")),
-        ({"render_mode": "ascii"}, ("ascii", "rgb_array")),
+        ({"render_mode": "ascii"}, ("ascii", "rgb_array", "depth_array")),
         ({"render_quality": "best"}, ("best", "fast", "high")),
         ({"max_cycles": 0}, ("max_cycles", "0")),
         ({"max_cycles": 2.5}, ("max_cycles", "2.5")),

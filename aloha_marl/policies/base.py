@@ -9,6 +9,7 @@ import numpy as np
 from aloha_marl.arms import AGENTS, SIDES
 from aloha_marl.options import choose
 from aloha_marl.policies.scripted import EXPERTS, SCOPES, ScriptedPolicy
+from aloha_marl.policies.uniform import UniformPolicy
 
 
 class Policy(Protocol):
@@ -31,17 +32,18 @@ class Policy(Protocol):
         ...
 
 
-NAMES = ("scripted",)
+NAMES = ("scripted", "random")
 """What :func:`load` knows."""
 
 
-def load(name: str, task: str, scope: str = "partner") -> dict[str, Policy]:
+def load(name: str, task: str, scope: str = "partner", seed: int = 0) -> dict[str, Policy]:
     """A policy per arm.
 
     Args:
-        name: "scripted".
+        name: "scripted" or "random".
         task: "transfer_cube" or "insertion".
         scope: of the observations it will be given, "partner" or "local".
+        seed: of random actions.
 
     Returns:
         agent -> policy, under the default agent names.
@@ -52,6 +54,8 @@ def load(name: str, task: str, scope: str = "partner") -> dict[str, Policy]:
     choose("policy", name, NAMES)
     choose("task", task, EXPERTS)
     choose("scope", scope, SCOPES)
+    if name == "random":
+        return {agent: UniformPolicy([seed, i], scope) for i, agent in enumerate(AGENTS)}
     return {
         agent: ScriptedPolicy(task, side, scope) for agent, side in zip(AGENTS, SIDES, strict=True)
     }
