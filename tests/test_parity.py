@@ -191,10 +191,13 @@ def test_kinematics(model: mujoco.MjModel, task: str) -> None:
 
 
 def test_cameras(model: mujoco.MjModel, task: str) -> None:
-    """All seven cameras stand and look where the reference's do."""
+    """The reference's seven cameras stand and look where they do there; the wide ones are ours."""
     names = [str(name) for name in PROBES[f"{task}/cam_names"]]
     ids = [model.camera(WRISTS.get(name, name)).id for name in names]
-    assert sorted(ids) == list(range(model.ncam))
+    ours = {model.camera(f"{side}/wrist_wide").id for side in ("left", "right")}
+    assert {*ids} | ours == {*range(model.ncam)}
+    assert len(ids) == 7
+    assert ours.isdisjoint(ids)
     for sample in range(SAMPLES):
         data = posed(model, task, sample)
         mujoco.mj_forward(model, data)
