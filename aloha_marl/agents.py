@@ -32,6 +32,11 @@ class Agents:
         self._pictures = pictures
         self.names: tuple[AgentID, ...] = options.agent_names
         self._known = frozenset(self.names)
+        # Per arm, name -> the model's camera; and all of them, each once.
+        self._cameras = [
+            {name: own_camera(name, side) for name in options.cameras} for side in SIDES
+        ]
+        self._drawn = tuple({camera: None for own in self._cameras for camera in own.values()})
         control = core.control
         self.action_spaces: dict[AgentID, spaces.Space[Any]] = {
             agent: spaces.Box(
@@ -50,12 +55,9 @@ class Agents:
             return dict(zip(self.names, states if rows is None else states[:, rows], strict=True))
         if rows is None:
             rows = np.arange(self._core.num_envs)
-        own = [
-            {name: own_camera(name, side) for name in self._core.options.cameras} for side in SIDES
-        ]
-        drawn = self._pictures.observe({c for side in own for c in side.values()}, rows)
+        drawn = self._pictures.observe(self._drawn, rows)
         observations: dict[AgentID, Any] = {}
-        for agent, cameras, state in zip(self.names, own, states, strict=True):
+        for agent, cameras, state in zip(self.names, self._cameras, states, strict=True):
             pixels = {name: drawn[camera].copy() for name, camera in cameras.items()}
             observations[agent] = (
                 pixels

@@ -35,6 +35,10 @@ app = typer.Typer(
 )
 
 _TASKS = ", ".join(TASKS)
+_TasksOption = Annotated[
+    list[str] | None, typer.Option(help=f"Task, may be repeated: {_TASKS}.", show_default="all")
+]
+_PolicyOption = Annotated[str, typer.Option(help=f"One of {', '.join(policies.NAMES)}.")]
 _FORMATS = [suffix.removeprefix(".") for suffix in FORMATS]
 
 
@@ -49,9 +53,7 @@ def usage_errors() -> Iterator[None]:
 
 @app.command()
 def demo(
-    task: Annotated[
-        list[str] | None, typer.Option(help=f"Task, may be repeated: {_TASKS}.", show_default="all")
-    ] = None,
+    task: _TasksOption = None,
     episodes: Annotated[int, typer.Option(min=1, help="Episodes per task.")] = 5,
     first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for the videos.")] = Path("out"),
@@ -94,12 +96,8 @@ def demo(
 
 @app.command("record-video")
 def record_video(
-    task: Annotated[
-        list[str] | None, typer.Option(help=f"Task, may be repeated: {_TASKS}.", show_default="all")
-    ] = None,
-    policy: Annotated[
-        str, typer.Option(help=f"One of {', '.join(policies.NAMES)}.")
-    ] = policies.NAMES[0],
+    task: _TasksOption = None,
+    policy: _PolicyOption = policies.NAMES[0],
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode.")] = 0,
     episodes: Annotated[int, typer.Option(min=1, help="Episodes per task, a video each.")] = 1,
     camera: Annotated[
@@ -147,9 +145,7 @@ def record_video(
 @app.command("eval")
 def evaluation(
     task: Annotated[str, typer.Option(help=f"One of {_TASKS}.")] = "transfer_cube",
-    policy: Annotated[
-        str, typer.Option(help=f"One of {', '.join(policies.NAMES)}.")
-    ] = policies.NAMES[0],
+    policy: _PolicyOption = policies.NAMES[0],
     episodes: Annotated[int, typer.Option(min=1, help="How many.")] = 300,
     first_seed: Annotated[int, typer.Option(min=0, help="Seeds go on from here.")] = 10_000,
     scope: Annotated[

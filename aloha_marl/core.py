@@ -148,13 +148,13 @@ class Core:
                 drawn[i] = self.randomization.draw(rng)
         self._vary(rows, drawn)
         self.simulation.reset(rows, qpos, ctrl)
-        self.elapsed = _replaced(self.elapsed, rows, 0)
-        self._remember(_replaced(self._memory, rows, 0))
+        self.elapsed = replaced(self.elapsed, rows, 0)
+        self._remember(replaced(self._memory, rows, 0))
         self._read()
         # The rows that go on have been judged already; judging them again would count their step twice.
         stage, memory = self._judge()
-        self.stage = _replaced(self.stage, rows, stage[rows])
-        self._remember(_replaced(self._memory, rows, memory[rows]))
+        self.stage = replaced(self.stage, rows, stage[rows])
+        self._remember(replaced(self._memory, rows, memory[rows]))
         self._conclude()
 
     def _draw_start(
@@ -173,7 +173,7 @@ class Core:
     def _vary(self, rows: np.ndarray, drawn: np.ndarray) -> None:
         if not drawn.size:
             return
-        self.drawn = _replaced(self.drawn, rows, drawn)
+        self.drawn = replaced(self.drawn, rows, drawn)
         self.randomization.apply(drawn, self.simulation.fields, rows)
         scale = self.randomization.object_scale(drawn)
         if scale is not None:
@@ -249,14 +249,14 @@ class Core:
         """Goes back to a state; the same actions then give the same results bit for bit."""
         self._vary(rows, state.drawn)
         self.simulation.set_state(rows, state.physics, state.diverged)
-        self._remember(_replaced(self._memory, rows, state.memory))
-        self.stage = _replaced(self.stage, rows, state.stage)
-        self.elapsed = _replaced(self.elapsed, rows, state.elapsed)
+        self._remember(replaced(self._memory, rows, state.memory))
+        self.stage = replaced(self.stage, rows, state.stage)
+        self.elapsed = replaced(self.elapsed, rows, state.elapsed)
         self._read()
         self._conclude()
 
 
-def _replaced(values: np.ndarray, rows: np.ndarray, new: np.ndarray | int) -> np.ndarray:
+def replaced(values: np.ndarray, rows: np.ndarray, new: np.ndarray | int) -> np.ndarray:
     """A copy with other values in those rows: arrays that were handed out never change."""
     values = values.copy()
     values[rows] = new

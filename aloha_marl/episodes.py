@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,8 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 
 from aloha_marl.agents import row_of
-from aloha_marl.core import Core
+from aloha_marl.core import Core, replaced
+from aloha_marl.options import is_whole
 
 Observe = Callable[[np.ndarray | None], Any]
 """Rows, or None for all, to observations: arrays with a leading m, or nested dicts of them."""
@@ -152,14 +152,14 @@ class Episodes:
         n = self._core.num_envs
         if seed is None:
             return [None] * n
-        if _is_int(seed):
+        if is_whole(seed):
             seeds = [int(seed) + row for row in range(n)]
         else:
             seeds = list(seed) if isinstance(seed, Sequence | np.ndarray) else []
             if len(seeds) != n:
                 raise ValueError(f"seed={seed!r} must be an int, {n} seeds (one per row) or None")
         for row, value in enumerate(seeds):
-            if value is not None and not (_is_int(value) and value >= 0):
+            if value is not None and not (is_whole(value) and value >= 0):
                 raise ValueError(f"seed of row {row} must be an int of at least 0, got {value!r}")
         return [None if value is None else int(value) for value in seeds]
 
@@ -208,17 +208,11 @@ def _replaced(observations: Any, rows: np.ndarray, new: Any) -> Any:
     """A copy of nested arrays with other values in those rows."""
     if isinstance(observations, dict):
         return {key: _replaced(value, rows, new[key]) for key, value in observations.items()}
-    result = observations.copy()
-    result[rows] = new
-    return result
+    return replaced(observations, rows, new)
 
 
 def _named(rows: np.ndarray) -> str:
     """Some rows for a message."""
-    numbers_ = np.flatnonzero(rows)
-    listed = ", ".join(map(str, numbers_[:5])) + (", ..." if len(numbers_) > 5 else "")
-    return f"row{'s' if len(numbers_) > 1 else ''} {listed}"
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    indices = np.flatnonzero(rows)
+    listed = ", ".join(map(str, indices[:5])) + (", ..." if len(indices) > 5 else "")
+    return f"row{'s' if len(indices) > 1 else ''} {listed}"

@@ -32,13 +32,18 @@ def choose(option: str, value: Any, valid: Collection[Any]) -> Any:
     raise ValueError(f"{option}={value!r} is unknown; valid: {', '.join(map(repr, valid))}")
 
 
+def is_whole(value: Any) -> bool:
+    """Whether it is a whole number, NumPy's included; True and False are none."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
 def at_least(least: int, option: str, value: Any) -> int:
     """Returns ``value`` as an int if it is a whole number of at least ``least``.
 
     Raises:
         ValueError: it is not.
     """
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
+    if not is_whole(value) or value < least:
         raise ValueError(f"{option}={value!r} must be a whole number of at least {least}")
     return int(value)
 

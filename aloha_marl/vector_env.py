@@ -159,10 +159,9 @@ class AlohaVectorEnv(EzPickle):
         """
         inside = self._inside
         started = inside.episodes.reset(seed, options)
-        infos = vector_infos(inside.core.infos(), started)
-        return inside.agents.observations(), self._per_agent(
-            {agent: _copied(infos) for agent in self.possible_agents}, started
-        )
+        told = inside.core.infos()
+        infos = {agent: vector_infos(told, started) for agent in self.possible_agents}
+        return inside.agents.observations(), self._per_agent(infos, started)
 
     def step(
         self, actions: Mapping[AgentID, np.ndarray]
@@ -328,7 +327,3 @@ def _autoreset_mode(mode: Any) -> AutoresetMode:
     except ValueError:
         valid = ", ".join(repr(member.value) for member in AutoresetMode)
         raise ValueError(f"autoreset_mode={mode!r} is unknown; valid: {valid}") from None
-
-
-def _copied(infos: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: values.copy() for name, values in infos.items()}
