@@ -11,7 +11,7 @@ from gymnasium import spaces
 
 from aloha_marl.arms import ACTION_SIZE, SIDES
 from aloha_marl.core import Core
-from aloha_marl.rendering import Pictures, check_cameras, own_camera
+from aloha_marl.rendering import Pictures, own_camera
 
 AgentID = str
 
@@ -26,7 +26,7 @@ class Agents:
 
     def __init__(self, core: Core, pictures: Pictures):
         options = core.options
-        check_cameras(options.cameras, core.model, own=True)
+        pictures.check_cameras(options.cameras, own=True)
         self._core = core
         self._obs_type = options.obs_type
         self._pictures = pictures

@@ -22,7 +22,6 @@ from aloha_marl.options import STARTS, choose
 from aloha_marl.policies import scripted
 from aloha_marl.recording import FORMATS, record
 from aloha_marl.remedies import Machine, write_icd
-from aloha_marl.rendering import check_cameras
 from aloha_marl.strips import plot_episode
 from aloha_marl.tables import as_markdown, tables
 from aloha_marl.tasks import TASKS
@@ -117,7 +116,7 @@ def record_video(
         choose("format", form, _FORMATS)
         for name in names:
             env = environment(name, policies.load(policy, name))
-            check_cameras(cameras, env.model, own=False)
+            env.pictures.check_cameras(cameras)
     console = Console(highlight=False)
 
     def play(name: str, number: int) -> Iterator[tuple[Path, Episode]]:

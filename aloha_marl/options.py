@@ -11,7 +11,7 @@ from typing import Any
 from aloha_marl.arms import AGENTS
 from aloha_marl.control import CONTROLS
 from aloha_marl.observations import SCOPES
-from aloha_marl.randomization import check_ranges
+from aloha_marl.randomization import RANGES, check_ranges
 from aloha_marl.rewards import REWARDS
 from aloha_marl.tasks import TASKS, Task
 
@@ -79,6 +79,8 @@ class Options:
         visualization_width, visualization_height: size of ``render()`` [pixels].
         render_mode: "rgb_array", "depth_array" or None: what ``render()`` returns.
         render_quality: "fast" or "high" for observed pictures; ``render()`` is always "high".
+        visuals: "own", or "gym_aloha" to draw the meshes, cameras and lights of an installed
+            gym-aloha. "high" pictures are then gym-aloha's own.
     """
 
     obs_type: str = "state"
@@ -98,6 +100,7 @@ class Options:
     visualization_height: int = 480
     render_mode: str | None = None
     render_quality: str = "fast"
+    visuals: str = "own"
 
     @classmethod
     def of(cls, keywords: Mapping[str, Any], task: Task) -> Options:
@@ -114,6 +117,7 @@ class Options:
                 raise ValueError(f"unknown option {name!r}; {hint}valid: {', '.join(valid)}")
         options = cls(**keywords)
         choose("rules", options.rules, task.rules)
+        choose("visuals", options.visuals, task.visuals)
         return options
 
     def __post_init__(self) -> None:
@@ -141,5 +145,10 @@ class Options:
         if isinstance(self.cameras, str) or not self.cameras:
             raise ValueError(f"cameras={self.cameras!r} must be a non-empty sequence of names")
         object.__setattr__(self, "randomization", check_ranges(self.randomization))
+        shown = [name for name in self.randomization if RANGES[name].seen]
+        if shown and self.visuals != "own":
+            raise ValueError(
+                f"visuals={self.visuals!r} can't show a randomized {shown[0]!r}; valid: 'own'"
+            )
         object.__setattr__(self, "agent_names", tuple(names))
         object.__setattr__(self, "cameras", tuple(self.cameras))

@@ -88,7 +88,7 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
         self.task = make_task(task)
         self.options = Options.of(options, self.task)
         self.core = Core(self.task, self.options)
-        self.pictures = Pictures(self.core.simulation, self.options)
+        self.pictures = Pictures(self.core)
         self._agents = Agents(self.core, self.pictures)
         self.metadata = {**self.metadata, "name": f"{self.task.name}_v0"}
         self.render_mode = self.options.render_mode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
 import gymnasium
@@ -142,6 +143,12 @@ AS_GYM_ALOHA: dict[str, Any] = {
 """Options that make the physics and the rewards gym-aloha's."""
 
 
+def as_gym_aloha(options: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of the ``GymAloha*`` ids, given those that were asked for."""
+    exact = {"render_quality": "high"} if options.get("visuals") == "gym_aloha" else {}
+    return AS_GYM_ALOHA | exact | dict(options)
+
+
 def make(
     task: str | Task, obs_type: str = "pixels", cameras: tuple[str, ...] = ("top",), **options: Any
 ) -> AlohaSingleAgent:
@@ -153,4 +160,4 @@ def make_gym_aloha(
     task: str | Task, obs_type: str = "pixels", cameras: tuple[str, ...] = ("top",), **options: Any
 ) -> GymAloha:
     """Entry point of the ids ``aloha_marl/GymAloha<Task>-v0``."""
-    return GymAloha(AlohaParallelEnv(task, **(AS_GYM_ALOHA | options)), obs_type, cameras)
+    return GymAloha(AlohaParallelEnv(task, **as_gym_aloha(options)), obs_type, cameras)

@@ -12,7 +12,7 @@ from gymnasium.vector.utils import batch_space
 from aloha_marl.arms import ACTION_SIZE, SIDES
 from aloha_marl.episodes import final_infos, vector_infos
 from aloha_marl.merged import MERGED_ACTION_SIZE, MergedObserver, merged_action_space
-from aloha_marl.single_agent import AS_GYM_ALOHA
+from aloha_marl.single_agent import as_gym_aloha
 from aloha_marl.tasks import Task
 from aloha_marl.vector_env import AlohaVectorEnv
 
@@ -135,5 +135,5 @@ def make_gym_aloha(
     **options: Any,
 ) -> GymAlohaVector:
     """Vector entry point of the ids ``aloha_marl/GymAloha<Task>-v0``."""
-    env = AlohaVectorEnv(task, num_envs, **(AS_GYM_ALOHA | options))
+    env = AlohaVectorEnv(task, num_envs, **as_gym_aloha(options))
     return GymAlohaVector(env, obs_type, cameras)

@@ -107,7 +107,7 @@ class AlohaVectorEnv(EzPickle):
             BatchSimulation, num_envs=self.num_envs, num_threads=int(num_threads)
         )
         core = Core(self.task, self.options, simulate)
-        pictures = Pictures(core.simulation, self.options)
+        pictures = Pictures(core)
         agents = Agents(core, pictures)
         self._open: _Inside | None = _Inside(
             core, pictures, agents, Episodes(core, self.autoreset_mode)

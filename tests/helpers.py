@@ -45,6 +45,7 @@ OPTION_VALUES: dict[str, tuple[Any, ...]] = {
     "max_cycles": (7,),
     "agent_names": (("arm_0", "arm_1"),),
     "cameras": (("angle", "wrist"),),
+    "visuals": ("gym_aloha",),
 }
 VARIANTS = [{}] + [{option: value} for option, values in OPTION_VALUES.items() for value in values]
 """Keywords that change one option at a time, through every value."""

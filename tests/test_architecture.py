@@ -21,7 +21,7 @@ LAYERS = (
     ("observations", "control", "tasks"),
     ("rewards", "options"),
     ("core",),
-    ("rendering",),
+    ("gym_aloha_scene", "rendering"),
     ("agents",),
     ("merged", "episodes", "parallel_env"),
     ("vector_env", "pettingzoo_module"),
@@ -33,7 +33,7 @@ LAYERS = (
     ("commands",),
     ("cli",),
 )
-HEAVY = ("OpenGL", "dm_control", "dm_env", "torch", "scipy")
+HEAVY = ("gym_aloha", "OpenGL", "dm_control", "dm_env", "torch", "scipy")
 HEAVY += ("imageio", "matplotlib", "PIL", "rich", "typer")
 
 

@@ -43,6 +43,7 @@ class Task(abc.ABC):
             and the table's with every object.
         memory_size: how many integers an episode remembers.
         rules: by which it can be judged.
+        visuals: as which it can be drawn.
         stages: what stages 1 to 4 mean.
     """
 
@@ -54,6 +55,7 @@ class Task(abc.ABC):
     contacts: tuple[tuple[str, str], ...] = ()
     memory_size: int = 0
     rules: tuple[str, ...] = ("strict",)
+    visuals: tuple[str, ...] = ("own",)
     stages: tuple[str, str, str, str]
 
     @abc.abstractmethod
@@ -98,9 +100,10 @@ class Task(abc.ABC):
 
 
 class GymAlohaTask(Task):
-    """A task that gym-aloha has too, and can be judged by its rules."""
+    """A task that gym-aloha has too, and can be judged by its rules and drawn by its files."""
 
     rules = ("strict", "gym_aloha")
+    visuals = ("own", "gym_aloha")
 
     @abc.abstractmethod
     def gym_aloha_stage(self, readings: Readings) -> np.ndarray:
