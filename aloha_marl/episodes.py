@@ -11,7 +11,7 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 
 from aloha_marl.agents import row_of
-from aloha_marl.core import Core, replaced
+from aloha_marl.core import Core, Infos, replaced
 from aloha_marl.options import is_whole
 
 Observe = Callable[[np.ndarray | None], Any]
@@ -25,12 +25,12 @@ class Ended:
     Attributes:
         rows: (n,) bool, whose episodes ended.
         observations: of all rows, with a leading n.
-        infos: name -> (n,).
+        infos: of all rows.
     """
 
     rows: np.ndarray
     observations: Any
-    infos: dict[str, np.ndarray]
+    infos: Infos
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,17 +39,17 @@ class Step:
 
     Attributes:
         observations: with a leading n; of the new episode where one has started.
-        reward: (n,) of the team.
+        rewards: (2, n) of the left and the right arm.
         terminated, truncated: (n,) bool.
-        infos: name -> (n,).
+        infos: of all rows.
         ended: with ``AutoresetMode.SAME_STEP``, what ``observations`` and ``infos`` no longer tell.
     """
 
     observations: Any
-    reward: np.ndarray
+    rewards: np.ndarray
     terminated: np.ndarray
     truncated: np.ndarray
-    infos: dict[str, np.ndarray]
+    infos: Infos
     ended: Ended | None = None
 
 
@@ -107,14 +107,14 @@ class Episodes:
         if self._mode is AutoresetMode.NEXT_STEP and over.any():
             # Their step was for nothing, once an episode: simpler than to step the others alone.
             self._start(np.flatnonzero(over))
-            return self._result(observe(None), np.where(over, 0, core.reward))
+            return self._result(observe(None), np.where(over, 0, core.rewards))
         observations = observe(None)
         if self._mode is not AutoresetMode.SAME_STEP:
-            return self._result(observations, core.reward)
+            return self._result(observations, core.rewards)
         over = core.terminated | core.truncated
         if not over.any():
-            return self._result(observations, core.reward)
-        outcome = core.reward, core.terminated, core.truncated
+            return self._result(observations, core.rewards)
+        outcome = core.rewards, core.terminated, core.truncated
         ended = Ended(over, observations, core.infos())
         rows = np.flatnonzero(over)
         self._start(rows)
@@ -131,9 +131,9 @@ class Episodes:
         self._core.reset(rows, drawn_from, own)
         self._begun[rows] = True
 
-    def _result(self, observations: Any, reward: np.ndarray) -> Step:
+    def _result(self, observations: Any, rewards: np.ndarray) -> Step:
         core = self._core
-        return Step(observations, reward, core.terminated, core.truncated, core.infos())
+        return Step(observations, rewards, core.terminated, core.truncated, core.infos())
 
     def _over(self) -> np.ndarray:
         """(n,) bool: whose episode has ended and will start again by itself."""
@@ -186,21 +186,24 @@ def vector_infos(infos: Mapping[str, np.ndarray], told: np.ndarray) -> dict[str,
     return result
 
 
-def final_infos(ended: Ended, observations: Any) -> dict[str, Any]:
+def final_infos(
+    rows: np.ndarray, observations: Any, infos: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
     """``final_obs`` and ``final_info`` of the rows that ended.
 
     Args:
-        ended: which.
+        rows: (n,) bool, which.
         observations: of all rows when they ended.
+        infos: name -> (n,) of all rows then.
     """
-    final = np.full(len(ended.rows), None, object)
-    for row in np.flatnonzero(ended.rows).tolist():
+    final = np.full(len(rows), None, object)
+    for row in np.flatnonzero(rows).tolist():
         final[row] = row_of(observations, row)
     return {
         "final_obs": final,
-        "_final_obs": ended.rows.copy(),
-        "final_info": vector_infos(ended.infos, ended.rows),
-        "_final_info": ended.rows.copy(),
+        "_final_obs": rows.copy(),
+        "final_info": vector_infos(infos, rows),
+        "_final_info": rows.copy(),
     }
 
 

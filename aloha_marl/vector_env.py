@@ -160,7 +160,10 @@ class AlohaVectorEnv(EzPickle):
         inside = self._inside
         started = inside.episodes.reset(seed, options)
         told = inside.core.infos()
-        infos = {agent: vector_infos(told, started) for agent in self.possible_agents}
+        infos = {
+            agent: vector_infos(told.of(arm), started)
+            for arm, agent in enumerate(self.possible_agents)
+        }
         return inside.agents.observations(), self._per_agent(infos, started)
 
     def step(
@@ -187,17 +190,18 @@ class AlohaVectorEnv(EzPickle):
         step = inside.episodes.step(checked, inside.agents.observations)
         everywhere = np.ones(self.num_envs, bool)
         infos = {}
-        for agent in self.possible_agents:
-            infos[agent] = vector_infos(step.infos, everywhere)
-            if step.ended is not None:
-                infos[agent] |= final_infos(step.ended, step.ended.observations[agent])
-        rewards, terminations, truncations = (
+        for arm, agent in enumerate(self.possible_agents):
+            infos[agent] = vector_infos(step.infos.of(arm), everywhere)
+            if (ended := step.ended) is not None:
+                final = ended.observations[agent], ended.infos.of(arm)
+                infos[agent] |= final_infos(ended.rows, *final)
+        terminations, truncations = (
             {agent: values.copy() for agent in self.possible_agents}
-            for values in (step.reward, step.terminated, step.truncated)
+            for values in (step.terminated, step.truncated)
         )
         return (
             step.observations,
-            rewards,
+            dict(zip(self.possible_agents, step.rewards, strict=True)),
             terminations,
             truncations,
             self._per_agent(infos, everywhere),

@@ -164,14 +164,17 @@ def test_equals_parallel_envs(task: str, mode: AutoresetMode, threads: int) -> N
     batch.close()
 
 
+@pytest.mark.parametrize("options", [{}, {"reward": "dense", "metrics": True}], ids=variant_id)
 @every_mode
-def test_equals_parallel_envs_when_experts_play(task: str, mode: AutoresetMode) -> None:
-    """Grasps, hand-overs and successes are the same too."""
+def test_equals_parallel_envs_when_experts_play(
+    task: str, mode: AutoresetMode, options: dict[str, Any]
+) -> None:
+    """Grasps, hand-overs and successes are the same too, and all that is told of them."""
     arms = aloha_marl.policies.load("scripted", task)
-    batch = make_batch(task, 3, autoreset_mode=mode)
+    batch = make_batch(task, 3, autoreset_mode=mode, **options)
     count = play_both(
         batch,
-        OneByOne(task, 3, mode),
+        OneByOne(task, 3, mode, **options),
         400,
         lambda seen: {agent: arms[agent](seen[agent]) for agent in arms},
     )
@@ -198,7 +201,7 @@ def test_equals_parallel_envs_with_every_option(
 ) -> None:
     """Every value of every option works by the same code."""
     steps = 10 if variant.get("obs_type", "state") != "state" else 30
-    options = {"max_cycles": 7} | variant
+    options = variant | {"max_cycles": 7}
     batch, single = make_batch(task, 2, autoreset_mode=mode, **options), None
     draw = np.random.default_rng(2)
     single = OneByOne(task, 2, mode, **options)
