@@ -157,6 +157,7 @@ class Core:
         self.earned = np.zeros((n, len(SIDES), len(self._shaping.terms)))
         self.gained = self.earned
         self._metrics = Metrics(self.readings, self.simulation) if options.metrics else None
+        self._held: np.ndarray | None = None
         self.stage = np.zeros(n, int)
         self.elapsed = np.zeros(n, int)
         self.drawn = np.zeros((n, len(self.randomization.names)))
@@ -189,6 +190,7 @@ class Core:
                 drawn[i] = self.randomization.draw(rng)
         self._vary(rows, drawn)
         self.simulation.reset(rows, qpos, ctrl)
+        self._held = None
         self.elapsed = replaced(self.elapsed, rows, 0)
         self._remember(replaced(self._memory, rows, 0))
         self.earned = replaced(self.earned, rows, 0)
@@ -225,6 +227,14 @@ class Core:
         if scale is not None:
             self.readings.rescale(rows, scale)
 
+    def hold(self, arms: np.ndarray) -> None:
+        """In the next step, and in no other, these arms keep their targets, whatever their actions.
+
+        Args:
+            arms: (n, 2) bool; they add to those that are held already.
+        """
+        self._held = arms if self._held is None else self._held | arms
+
     def step(self, actions: np.ndarray) -> None:
         """Advances all simulations by one control step of 0.02 s.
 
@@ -245,6 +255,9 @@ class Core:
     def _command(self, actions: np.ndarray) -> None:
         ctrl = self._ctrl
         targets = self.control.targets(actions, ctrl)
+        if self._held is not None:
+            np.copyto(targets, ctrl, where=self._held[:, :, None])
+            self._held = None
         # Within the limits, and not further from the targets in force than the slew limit.
         low, high = ctrl - self._most_step, ctrl + self._most_step
         np.maximum(low, self._low, out=low)
@@ -310,6 +323,7 @@ class Core:
         """Goes back to a state; the same actions then give the same results bit for bit."""
         self._vary(rows, state.drawn)
         self.simulation.set_state(rows, state.physics, state.diverged)
+        self._held = None
         self._remember(replaced(self._memory, rows, state.memory))
         self.stage = replaced(self.stage, rows, state.stage)
         self.elapsed = replaced(self.elapsed, rows, state.elapsed)

@@ -10,8 +10,8 @@ import numpy as np
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 
-from aloha_marl.agents import row_of
-from aloha_marl.core import Core, Infos, replaced
+from aloha_marl.agents import row_of, with_rows
+from aloha_marl.core import Core, Infos
 from aloha_marl.options import is_whole
 
 Observe = Callable[[np.ndarray | None], Any]
@@ -60,12 +60,15 @@ class Episodes:
         core: the simulations.
         mode: when an episode that has ended starts again: in the same step, in the next one, whose
             action is ignored, or when it is reset.
+
+    Attributes:
+        generators: of each row.
     """
 
     def __init__(self, core: Core, mode: AutoresetMode):
         self._core = core
         self._mode = mode
-        self._generators = [seeding.np_random()[0] for _ in range(core.num_envs)]
+        self.generators = [seeding.np_random()[0] for _ in range(core.num_envs)]
         self._begun = np.zeros(core.num_envs, bool)
 
     def reset(self, seed: Any, options: Mapping[str, Any] | None) -> np.ndarray:
@@ -87,7 +90,7 @@ class Episodes:
         rows = np.flatnonzero(mask)
         for row in rows:
             if seeds[row] is not None:
-                self._generators[row], _ = seeding.np_random(seeds[row])
+                self.generators[row], _ = seeding.np_random(seeds[row])
         self._start(rows, seeds)
         return mask
 
@@ -118,7 +121,7 @@ class Episodes:
         ended = Ended(over, observations, core.infos())
         rows = np.flatnonzero(over)
         self._start(rows)
-        observations = _replaced(observations, rows, observe(rows))
+        observations = with_rows(observations, rows, observe(rows))
         return Step(observations, *outcome, core.infos(), ended)
 
     def resume(self, rows: np.ndarray) -> None:
@@ -126,7 +129,7 @@ class Episodes:
         self._begun[rows] = True
 
     def _start(self, rows: np.ndarray, seeds: Sequence[int | None] | None = None) -> None:
-        drawn_from = [self._generators[row] for row in rows]
+        drawn_from = [self.generators[row] for row in rows]
         own = [None] * len(rows) if seeds is None else [seeds[row] for row in rows]
         self._core.reset(rows, drawn_from, own)
         self._begun[rows] = True
@@ -205,13 +208,6 @@ def final_infos(
         "final_info": vector_infos(infos, rows),
         "_final_info": rows.copy(),
     }
-
-
-def _replaced(observations: Any, rows: np.ndarray, new: Any) -> Any:
-    """A copy of nested arrays with other values in those rows."""
-    if isinstance(observations, dict):
-        return {key: _replaced(value, rows, new[key]) for key, value in observations.items()}
-    return replaced(observations, rows, new)
 
 
 def _named(rows: np.ndarray) -> str:

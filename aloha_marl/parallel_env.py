@@ -158,7 +158,7 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
         if not self.agents:
             raise RuntimeError("no episode is running: call reset() first")
         core = self.core
-        core.step(self._agents.actions(actions, ()))
+        core.step(self.check_actions(actions))
         agents = self.possible_agents
         rewards = dict(zip(agents, core.rewards[:, 0].tolist(), strict=True))
         terminated, truncated = bool(core.terminated[0]), bool(core.truncated[0])
@@ -172,6 +172,10 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
             dict.fromkeys(agents, truncated),
             infos,
         )
+
+    def check_actions(self, actions: Mapping[AgentID, Any]) -> np.ndarray:
+        """(1, 2, 7) those actions, the left arm's first; raises what :meth:`step` would of them."""
+        return self._agents.actions(actions, ())
 
     def state(self) -> np.ndarray:
         """(S,) float32: both arms' own quantities, the left arm's first, for a central critic."""

@@ -186,8 +186,7 @@ class AlohaVectorEnv(EzPickle):
             RuntimeError: a row's episode has not begun, or is over and does not start again by itself.
         """
         inside = self._inside
-        checked = inside.agents.actions(actions, (self.num_envs,))
-        step = inside.episodes.step(checked, inside.agents.observations)
+        step = inside.episodes.step(self.check_actions(actions), inside.agents.observations)
         everywhere = np.ones(self.num_envs, bool)
         infos = {}
         for arm, agent in enumerate(self.possible_agents):
@@ -206,6 +205,10 @@ class AlohaVectorEnv(EzPickle):
             truncations,
             self._per_agent(infos, everywhere),
         )
+
+    def check_actions(self, actions: Mapping[AgentID, Any]) -> np.ndarray:
+        """(N, 2, 7) those actions, the left arm's first; raises what :meth:`step` would of them."""
+        return self._inside.agents.actions(actions, (self.num_envs,))
 
     def state(self) -> np.ndarray:
         """(N, S) float32: both arms' own quantities, the left arm's first, for a central critic."""

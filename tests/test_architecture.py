@@ -26,6 +26,7 @@ LAYERS = (
     ("agents",),
     ("merged", "episodes", "parallel_env"),
     ("vector_env", "pettingzoo_module"),
+    ("wrappers",),
     ("single_agent", "transfer_cube_v0", "insertion_v0"),
     ("single_agent_vector",),
     ("registration", "dm_environment", "policies"),
