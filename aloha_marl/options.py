@@ -64,7 +64,8 @@ class Options:
     Attributes:
         obs_type: "state", "pixels" (own wrist camera and ``top``) or "pixels_agent_pos" (both).
         scope: what one arm may know: "partner", "local", "proprioception" or "full".
-        control: what the actions mean: "joint_position", "joint_position_normalized", "joint_delta".
+        control: what the actions mean: "joint_position", "joint_position_normalized", "joint_delta" or
+            "ee_delta".
         reward: "staged" (the stage at every step) or "sparse" (1 on success).
         rules: how stages are judged, "strict" or "gym_aloha".
         start: "random" (any yaw, joints +-0.1 rad) or "gym_aloha" (fixed arms, no yaw).
