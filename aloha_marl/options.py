@@ -64,7 +64,8 @@ class Options:
     Attributes:
         obs_type: "state", "pixels" (own wrist camera and ``top``) or "pixels_agent_pos" (both).
         scope: what one arm may know: "partner", "local", "proprioception" or "full".
-        control: what the actions mean: "joint_position", "joint_position_normalized", "joint_delta".
+        control: what the actions mean: "joint_position", "joint_position_normalized", "joint_delta" or
+            "ee_delta".
         reward: "staged" (the stage at every step), "sparse" (1 on success) or "dense" (each arm's own
             progress, at most 1 in an episode).
         credit: "team" (both arms get the mean of their shares) or "individual" (each its own). Of

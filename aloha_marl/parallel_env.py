@@ -43,6 +43,15 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
     | 5 | wrist_rotate | -3.14158 .. 3.14158 | -1 .. 1 | -1 .. 1 x 0.05 rad |
     | 6 | gripper | 0 closed .. 1 open | -1 closed .. 1 open | -1 .. 1 x 0.2 |
 
+    | index | name | ``ee_delta``: steps of the tool from its commanded pose, in the arm's base frame |
+    |---|---|---|
+    | 0, 1, 2 | x, y, z | -1 .. 1 x 0.015 m |
+    | 3, 4, 5 | rx, ry, rz | -1 .. 1 x 0.1 rad, a rotation vector about the tool centre point |
+    | 6 | gripper | -1 .. 1 x 0.2 |
+
+    A zero holds in both delta modes. A step of the tool that the joints are too slow for is shortened as a
+    whole; one beyond their limits or out of reach goes as near as one step of damped least squares does.
+
     ## Observations
     ``Box(D,) float32`` with finite bounds, the same for both agents, every quantity in the arm's own
     base frame. D depends on the option ``scope`` and on the number k of objects (1 in transfer_cube,
