@@ -159,13 +159,14 @@ def _unsmooth_textures(model: mujoco.MjModel, context: mujoco.MjrContext) -> Non
     try:
         from OpenGL import GL
 
-        for kind, name in zip(model.tex_type, context.texture, strict=False):
+        textures = zip(model.tex_type, model.tex_width, context.texture, strict=False)
+        for kind, width, name in textures:
             plane = kind == mujoco.mjtTexture.mjTEXTURE_2D
             target = GL.GL_TEXTURE_2D if plane else GL.GL_TEXTURE_CUBE_MAP
-            # The sky is never smaller than its texture: it needs no choice of a coarser one.
-            coarser = GL.GL_NEAREST_MIPMAP_NEAREST if plane else GL.GL_NEAREST
+            # A texel of the palette or the sky covers pixels: no use in looking for a coarser one.
+            nearest = GL.GL_NEAREST if width <= 64 else GL.GL_NEAREST_MIPMAP_NEAREST
             GL.glBindTexture(target, int(name))
-            GL.glTexParameteri(target, GL.GL_TEXTURE_MIN_FILTER, coarser)
+            GL.glTexParameteri(target, GL.GL_TEXTURE_MIN_FILTER, nearest)
             GL.glTexParameteri(target, GL.GL_TEXTURE_MAG_FILTER, GL.GL_NEAREST)
             GL.glBindTexture(target, 0)
     except Exception:  # PyOpenGL may not know the platform; the pictures only take longer

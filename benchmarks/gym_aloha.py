@@ -69,7 +69,7 @@ ENTRIES = (
     Entry("640x480 high", ALOHA_MARL, {**DRAWN, "render_quality": "high"}, 10),
     Entry("84x84 fast", ALOHA_MARL, SMALL, 75),
     Entry("state", ALOHA_MARL, {"obs_type": "state"}, 600),
-    Entry("84x84 fast, two processes", ALOHA_MARL, SMALL, 1000, processes=2),
+    Entry("two of 84x84 fast", ALOHA_MARL, SMALL, 1000, processes=2),
 )
 
 
