@@ -75,7 +75,8 @@ class Renderer:
     Args:
         model: the model whose data will be drawn.
         width, height: of the pictures [pixels].
-        quality: "fast" draws neither shadows nor multisampled edges; "high" draws both.
+        quality: "fast" draws neither shadows nor multisampled edges, and textures unsmoothed; "high"
+            draws all of that.
 
     Raises:
         RuntimeError: no OpenGL context can be made; the message says what is missing.
@@ -113,6 +114,7 @@ class Renderer:
         _OPEN.add(self._renderer)
         if quality == "fast":
             self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
+            _unsmooth_textures(model, self._renderer._mjr_context)
 
     def draw(self, model: mujoco.MjModel, data: mujoco.MjData, camera: str) -> np.ndarray:
         """(height, width, 3) uint8 picture of the current state, with the model's current looks."""
@@ -141,6 +143,28 @@ class Renderer:
         """Frees the OpenGL context."""
         _OPEN.discard(self._renderer)
         self._renderer.close()
+
+
+def _unsmooth_textures(model: mujoco.MjModel, context: mujoco.MjrContext) -> None:
+    """Has textures of the current context looked up at one texel instead of eight.
+
+    On a CPU a third of a large picture's time goes into mixing them. MuJoCo itself offers no choice.
+    """
+    try:
+        from OpenGL import GL
+
+        textures = zip(model.tex_type, model.tex_width, context.texture, strict=False)
+        for kind, width, name in textures:
+            plane = kind == mujoco.mjtTexture.mjTEXTURE_2D
+            target = GL.GL_TEXTURE_2D if plane else GL.GL_TEXTURE_CUBE_MAP
+            # A texel of the palette or the sky covers pixels: no use in looking for a coarser one.
+            nearest = GL.GL_NEAREST if width <= 64 else GL.GL_NEAREST_MIPMAP_NEAREST
+            GL.glBindTexture(target, int(name))
+            GL.glTexParameteri(target, GL.GL_TEXTURE_MIN_FILTER, nearest)
+            GL.glTexParameteri(target, GL.GL_TEXTURE_MAG_FILTER, GL.GL_NEAREST)
+            GL.glBindTexture(target, 0)
+    except Exception:  # PyOpenGL may not know the platform; the pictures only take longer
+        return
 
 
 class Pictures:
