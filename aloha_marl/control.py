@@ -158,11 +158,12 @@ class EndEffectorDelta(_Delta):
     """Of a step that are tried: solving for five takes a single simulation no longer than for one."""
 
     _NEARLY = 2.0
-    """How many times too far the joints may turn for a share: less bends the tool's way but little."""
+    """How many times as far as they may the joints turn at most for a share that is taken. The rest is
+    cut off in joint space, where the tool's way is nearly straight on so short a piece."""
 
     _DAMPING = np.eye(GRIPPER)
-    """Of least squares, in units of the action squared: a joint that moves the tool by less than a
-    unit per radian hardly turns for it."""
+    """Of least squares, in units of the action squared: joints that move the tool by less than a unit
+    per radian hardly turn for it."""
 
     def __init__(self, low: np.ndarray, high: np.ndarray, most_step: np.ndarray):
         super().__init__(low, high, most_step)
