@@ -28,6 +28,8 @@ docs: .venv/installed  ## the pages and pictures made from the code
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	# Its files only, which some pictures are compared with: it asks for an older MuJoCo.
+	$(BIN)/python -m pip install --quiet --no-deps gym-aloha
 	touch $@
 
 clean:

@@ -11,7 +11,15 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch, SimulationError
 
-from aloha_marl.simulation import DIVERGED, NO_ACTUATION, NO_SENSORS, Simulation, nowhere, report
+from aloha_marl.simulation import (
+    DIVERGED,
+    NO_ACTUATION,
+    NO_SENSORS,
+    Simulation,
+    nowhere,
+    pose,
+    report,
+)
 
 _NONE = int(mujoco.mjtStage.mjSTAGE_NONE)
 _VEL = int(mujoco.mjtStage.mjSTAGE_VEL)
@@ -86,10 +94,7 @@ class BatchSimulation(Simulation):
         model, data = self._shown
         for name, values in self.fields.items():
             getattr(model, name).reshape(-1)[: values[row].size] = values[row].ravel()
-        data.qpos[:] = self.qpos[row]
-        mujoco.mj_kinematics(model, data)
-        mujoco.mj_comPos(model, data)
-        mujoco.mj_camlight(model, data)
+        pose(model, data, self.qpos[row])
         return model, data
 
     @functools.cached_property

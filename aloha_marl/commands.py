@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from aloha_marl import policies
+from aloha_marl.control import CONTROLS
 from aloha_marl.doctor import diagnose
 from aloha_marl.evaluation import Episode, Evaluation, environment, evaluate
 from aloha_marl.observations import SCOPES
@@ -22,7 +23,6 @@ from aloha_marl.options import STARTS, choose
 from aloha_marl.policies import scripted
 from aloha_marl.recording import FORMATS, record
 from aloha_marl.remedies import Machine, write_icd
-from aloha_marl.rendering import check_cameras
 from aloha_marl.strips import plot_episode
 from aloha_marl.tables import as_markdown, tables
 from aloha_marl.tasks import TASKS
@@ -39,6 +39,8 @@ _TasksOption = Annotated[
     list[str] | None, typer.Option(help=f"Task, may be repeated: {_TASKS}.", show_default="all")
 ]
 _PolicyOption = Annotated[str, typer.Option(help=f"One of {', '.join(policies.NAMES)}.")]
+_REASONS = 10
+"""Of failed episodes, how many are printed."""
 _FORMATS = [suffix.removeprefix(".") for suffix in FORMATS]
 
 
@@ -117,7 +119,7 @@ def record_video(
         choose("format", form, _FORMATS)
         for name in names:
             env = environment(name, policies.load(policy, name))
-            check_cameras(cameras, env.model, own=False)
+            env.pictures.check_cameras(cameras)
     console = Console(highlight=False)
 
     def play(name: str, number: int) -> Iterator[tuple[Path, Episode]]:
@@ -135,7 +137,8 @@ def record_video(
                 for number in range(seed, seed + episodes):
                     for path, episode in play(name, number):
                         text = f"{path}: seed {number}, {episode.steps} steps, success "
-                        console.print(escape(text) + mark(episode), soft_wrap=True)
+                        why = episode.reason and escape(f": {episode.reason}")
+                        console.print(escape(text) + mark(episode) + why, soft_wrap=True)
                     done(episode)
     except RuntimeError as error:
         console.print(escape(str(error)), soft_wrap=True)
@@ -151,6 +154,9 @@ def evaluation(
     scope: Annotated[
         str, typer.Option(help=f"What an arm may know: {', '.join(scripted.SCOPES)}.")
     ] = SCOPES[0],
+    control: Annotated[
+        str, typer.Option(help=f"What actions mean: {', '.join(CONTROLS)}.")
+    ] = "joint_position",
     rules: Annotated[
         str, typer.Option(help="How stages are judged: strict, gym_aloha.")
     ] = "strict",
@@ -165,7 +171,7 @@ def evaluation(
     options = {"rules": rules, "start": start, "max_cycles": max_cycles}
     with usage_errors():
         options["max_joint_speed"] = speed(max_joint_speed)
-        arms = policies.load(policy, task, scope)
+        arms = policies.load(policy, task, scope, control)
         environment(task, arms, **options).close()
     console = Console()
     seeds = range(first_seed, first_seed + episodes)
@@ -249,6 +255,7 @@ def report(result: Evaluation) -> Table:
     """The figures of an evaluation."""
     low, high = result.interval
     steps = result.success_steps
+    failed = [episode for episode in result.episodes if not episode.success]
     table = Table(box=box.SIMPLE, show_header=False, title=f"{result.policy} on {result.task}")
     rows = {
         "success": f"{result.successes} of {len(result.episodes)} = {result.success_rate:.1%} "
@@ -258,10 +265,13 @@ def report(result: Evaluation) -> Table:
         else "-",
         "highest stage": ", ".join(f"{i}: {n}" for i, n in result.stage_counts.items()),
         "diverged": str(sum(episode.diverged for episode in result.episodes)),
-        "failed seeds": ", ".join(str(e.seed) for e in result.episodes if not e.success) or "-",
+        "failed seeds": ", ".join(str(e.seed) for e in failed) or "-",
     }
+    rows |= {f"why {episode.seed}": episode.reason for episode in failed[:_REASONS]}
+    if failed[_REASONS:]:
+        rows["why others"] = "see the file that --json writes"
     for name, text in rows.items():
-        table.add_row(name, text)
+        table.add_row(name, escape(text))
     return table
 
 

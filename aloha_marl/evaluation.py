@@ -7,7 +7,7 @@ import json
 import math
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -29,6 +29,8 @@ class Episode:
         diverged: whether the simulation blew up.
         first_steps: per stage 1..4 the step in which it or a higher one was first reached; 0 is the
             reset, None is never.
+        reason: why it failed, in words: what was not reached, what was lost again, and what the
+            policies that can tell were doing at the end. Empty if it succeeded.
     """
 
     seed: int
@@ -37,6 +39,7 @@ class Episode:
     stage: int
     diverged: bool
     first_steps: tuple[int | None, ...]
+    reason: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,17 +159,48 @@ def play(
         actions = {agent: policies[agent](observations[agent]) for agent in env.agents}
         observations, _, _, _, infos = env.step(actions)
         stages.append(infos[first]["stage"])
+    success, diverged = bool(infos[first]["is_success"]), bool(infos[first]["diverged"])
+    phases = {
+        agent: str(tell(observations[agent]))
+        for agent, policy in policies.items()
+        if (tell := getattr(policy, "phase", None))
+    }
     return Episode(
         seed=seed,
-        success=bool(infos[first]["is_success"]),
+        success=success,
         steps=len(stages) - 1,
         stage=max(stages),
-        diverged=bool(infos[first]["diverged"]),
+        diverged=diverged,
         first_steps=tuple(
             next((step for step, stage in enumerate(stages) if stage >= wanted), None)
             for wanted in range(1, SUCCESS + 1)
         ),
+        reason="" if success else _reason(env.task, stages, diverged, phases),
     )
+
+
+def _reason(task: Task, stages: Sequence[int], diverged: bool, phases: Mapping[str, str]) -> str:
+    """Why an episode failed.
+
+    Args:
+        task: whose stages they are.
+        stages: after the reset and after every step.
+        diverged: whether the simulation blew up in the last step.
+        phases: agent -> what its policy was doing at the end.
+    """
+    last = len(stages) - 1
+    if diverged:
+        return f"the simulation diverged in step {last}, from stage {stages[-2]}"
+    best = max(stages)
+    parts = [f"stage {best + 1} was not reached: {task.stages[best]}"]
+    losses = [step for step in range(1, last + 1) if stages[step] < best == stages[step - 1]]
+    if losses:
+        often = f"{len(losses)} times, first " if losses[1:] else ""
+        parts.append(f"stage {best} was lost {often}in step {losses[0]}")
+    doing = ", ".join(f"{agent} {phase}" for agent, phase in phases.items() if phase)
+    if doing:
+        parts.append(f"at the end {doing}")
+    return "; ".join(parts)
 
 
 def evaluate(

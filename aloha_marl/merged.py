@@ -12,7 +12,7 @@ from aloha_marl.agents import picture_space
 from aloha_marl.arms import ACTION_SIZE, FINGERS, GRIPPER_CLOSED, GRIPPER_SPAN, JOINTS, SIDES
 from aloha_marl.core import Core
 from aloha_marl.options import choose
-from aloha_marl.rendering import Pictures, check_cameras
+from aloha_marl.rendering import Pictures
 
 OBS_TYPES = ("pixels", "pixels_agent_pos", "state", "environment_state_agent_pos", "full")
 
@@ -45,7 +45,7 @@ class MergedObserver:
     def __init__(self, core: Core, pictures: Pictures, obs_type: str, cameras: tuple[str, ...]):
         self.obs_type = choose("obs_type", obs_type, OBS_TYPES)
         self.cameras = _FULL_CAMERAS if obs_type == "full" else tuple(cameras)
-        check_cameras(self.cameras, core.model, own=False)
+        pictures.check_cameras(self.cameras)
         self._core = core
         self._pictures = pictures
         self._all = np.arange(core.num_envs)

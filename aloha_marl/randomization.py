@@ -143,25 +143,32 @@ class Range:
         meaning: of a number drawn from it.
         effects: what the numbers drawn do in a model with these objects.
         factor: whether they are factors, which must be positive; else they are added.
+        seen: whether pictures show it.
     """
 
     meaning: str
     effects: Callable[[mujoco.MjModel, Sequence[str]], _Effects]
     factor: bool = True
+    seen: bool = False
 
 
 RANGES = {
     "object_mass": Range("factor of the mass and inertia of each object", _object_mass),
-    "object_size": Range("factor of the size of each object, about its middle", _object_size),
+    "object_size": Range(
+        "factor of the size of each object, about its middle", _object_size, seen=True
+    ),
     "friction": Range("factor of the friction of all contacts", _friction),
     "actuator_gain": Range("factor of the gain of each actuator", _actuator_gain),
     "joint_friction": Range("factor of the friction of each joint of the arms", _joint_friction),
-    "colour": Range("factor of the red, green and blue of each material, at most 1", _colour),
+    "colour": Range(
+        "factor of the red, green and blue of each material, at most 1", _colour, seen=True
+    ),
     "camera_position": Range(
         "added to the x, y and z of each camera in its body's frame [m]; cameras that aim at a "
         "body go on aiming at it",
         _camera_position,
         factor=False,
+        seen=True,
     ),
 }
 """Name -> what a range of that name means, in the order in which they are drawn."""

@@ -12,7 +12,6 @@ from aloha_marl.evaluation import Episode, environment, play
 from aloha_marl.options import choose
 from aloha_marl.overlay import Overlay
 from aloha_marl.policies import Policy
-from aloha_marl.rendering import check_cameras
 from aloha_marl.tasks import Task
 
 FORMATS: dict[str, dict[str, Any]] = {
@@ -54,7 +53,7 @@ def record(
     if isinstance(cameras, str) or not cameras:
         raise ValueError(f"cameras={cameras!r} must be a non-empty sequence of names")
     env = environment(task, policies, **(form["size"] | options))
-    check_cameras(tuple(cameras), env.model, own=False)
+    env.pictures.check_cameras(cameras)
     rate = env.metadata["render_fps"] / form["every"]
     path.parent.mkdir(parents=True, exist_ok=True)
     film: _Film = _Gif(path, rate) if path.suffix == ".gif" else _mp4(imageio, path, rate)

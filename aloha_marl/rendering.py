@@ -16,8 +16,9 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from aloha_marl.options import Options
-from aloha_marl.simulation import Simulation
+from aloha_marl.core import Core
+from aloha_marl.gym_aloha_scene import load_gym_aloha
+from aloha_marl.simulation import pose
 
 BACKENDS = {"linux": ("glfw", "egl", "osmesa"), "darwin": ("cgl", "glfw")}.get(
     sys.platform, ("glfw",)
@@ -62,14 +63,7 @@ def own_camera(name: str, side: str) -> str:
     return f"{side}_{name}" if name in _OWN else name
 
 
-def check_cameras(names: tuple[str, ...], model: mujoco.MjModel, own: bool) -> None:
-    """Raises ValueError for a camera that is not there.
-
-    Args:
-        names: what was asked for.
-        model: whose cameras there are.
-        own: whether "wrist_wide" and "wrist", each arm's own cameras, are valid names.
-    """
+def _check_cameras(names: Iterable[str], model: mujoco.MjModel, own: bool = False) -> None:
     valid = (_OWN if own else ()) + tuple(camera_names(model))
     for name in names:
         if name not in valid:
@@ -127,7 +121,7 @@ class Renderer:
     def draw(self, model: mujoco.MjModel, data: mujoco.MjData, camera: str) -> np.ndarray:
         """(height, width, 3) uint8 picture of the current state, with the model's current looks."""
         if camera not in self._cameras:
-            check_cameras((camera,), model, own=False)
+            _check_cameras((camera,), model)
         for field in _LOOKS:
             getattr(self._model, field)[:] = getattr(model, field)
         self._renderer.update_scene(data, self._cameras[camera])
@@ -179,12 +173,29 @@ class Pictures:
 
     There is one OpenGL context for each of the two sizes and qualities, made with its first picture;
     many simulations are drawn one after another through the same.
+
+    Attributes:
+        model: the scene that is drawn, by the option ``visuals``.
     """
 
-    def __init__(self, simulation: Simulation, options: Options):
-        self._simulation = simulation
-        self._options = options
+    def __init__(self, core: Core):
+        self._simulation = core.simulation
+        self._options = core.options
         self._renderers: dict[bool, Renderer] = {}
+        self.model = core.model
+        self._posed: mujoco.MjData | None = None
+        if core.options.visuals == "gym_aloha":
+            self.model = load_gym_aloha(core.task, core.model)
+            self._posed = mujoco.MjData(self.model)
+
+    def check_cameras(self, names: Iterable[str], own: bool = False) -> None:
+        """Raises ValueError for a camera that is not there.
+
+        Args:
+            names: what was asked for.
+            own: whether "wrist_wide" and "wrist", each arm's own cameras, are valid names.
+        """
+        _check_cameras(names, self.model, own)
 
     def draw(self, camera: str, row: int = 0, observed: bool = False) -> np.ndarray:
         """(height, width, 3) uint8 picture of a simulation.
@@ -194,7 +205,7 @@ class Pictures:
             row: which simulation.
             observed: in the size and quality of observations, instead of those of ``render()``.
         """
-        return self._renderer(observed).draw(*self._simulation.show(row), camera)
+        return self._renderer(observed).draw(*self.show(row), camera)
 
     def render(self, camera: str, row: int = 0) -> np.ndarray | None:
         """What ``render()`` returns of a simulation, by the option ``render_mode``."""
@@ -202,7 +213,7 @@ class Pictures:
             case "rgb_array":
                 return self.draw(camera, row)
             case "depth_array":
-                return self._renderer(False).depth(*self._simulation.show(row), camera)
+                return self._renderer(False).depth(*self.show(row), camera)
         return None
 
     def observe(self, cameras: Iterable[str], rows: Iterable[int]) -> dict[str, np.ndarray]:
@@ -210,7 +221,7 @@ class Pictures:
         renderer = self._renderer(observed=True)
         drawn: dict[str, list[np.ndarray]] = {camera: [] for camera in cameras}
         for row in rows:
-            model, data = self._simulation.show(row)
+            model, data = self.show(row)
             for camera, pictures in drawn.items():
                 pictures.append(renderer.draw(model, data, camera))
         return {camera: np.stack(pictures) for camera, pictures in drawn.items()}
@@ -221,12 +232,19 @@ class Pictures:
             renderer.close()
         self._renderers.clear()
 
+    def show(self, row: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
+        """The model and data that a simulation is drawn from, valid until the next call."""
+        if self._posed is None:
+            return self._simulation.show(row)
+        pose(self.model, self._posed, self._simulation.qpos[row])
+        return self.model, self._posed
+
     def _renderer(self, observed: bool) -> Renderer:
         if observed not in self._renderers:
             options = self._options
             use = "observation" if observed else "visualization"
             self._renderers[observed] = Renderer(
-                self._simulation.model,
+                self.model,
                 getattr(options, f"{use}_width"),
                 getattr(options, f"{use}_height"),
                 options.render_quality if observed else "high",

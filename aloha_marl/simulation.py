@@ -80,6 +80,14 @@ def nowhere(num_envs: int) -> np.ndarray:
     return none
 
 
+def pose(model: mujoco.MjModel, data: mujoco.MjData, qpos: np.ndarray) -> None:
+    """Puts everything that is drawn where those (nq,) positions have it."""
+    data.qpos[:] = qpos
+    mujoco.mj_kinematics(model, data)
+    mujoco.mj_comPos(model, data)
+    mujoco.mj_camlight(model, data)
+
+
 def report(row: int, message: str) -> None:
     """Warns of an error MuJoCo raised; the episode goes on to be truncated as diverged."""
     warnings.warn(f"MuJoCo gave up simulation {row}: {message}", RuntimeWarning, stacklevel=2)

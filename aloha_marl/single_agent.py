@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
 import gymnasium
@@ -10,6 +11,7 @@ from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
 from aloha_marl.agents import row_of
+from aloha_marl.arms import SIDES
 from aloha_marl.merged import MERGED_ACTION_SIZE, MergedObserver, merged_action_space
 from aloha_marl.parallel_env import AlohaParallelEnv
 from aloha_marl.tasks import Task
@@ -37,7 +39,8 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
     ``angle`` and ``vis``.
 
     ## Rewards, episode end, infos
-    Those of the team; the infos are those of one arm.
+    The mean of the arms' rewards. Infos are those of one arm; what is told to each arm of itself is here
+    under ``left_<name>`` and ``right_<name>``.
 
     ## Version history
     * v0: first version.
@@ -73,7 +76,7 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
         """Starts an episode; see :meth:`AlohaParallelEnv.reset`."""
         super().reset(seed=seed)
         _, infos = self.env.reset(seed=seed, options=options)
-        return self._observation(), infos[self.env.possible_agents[0]]
+        return self._observation(), self._info(infos)
 
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Advances both arms by 0.02 s.
@@ -92,13 +95,13 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
         agents = self.env.possible_agents
         halves = dict(zip(agents, action.reshape(len(agents), -1), strict=True))
         _, rewards, terminations, truncations, infos = self.env.step(halves)
-        first = agents[0]
+        first, second = agents
         return (
             self._observation(),
-            rewards[first],
+            (rewards[first] + rewards[second]) / 2,
             terminations[first],
             truncations[first],
-            infos[first],
+            self._info(infos),
         )
 
     def render(self) -> np.ndarray | None:
@@ -111,6 +114,19 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
 
     def _observation(self) -> Any:
         return row_of(self._observer.observations(), 0)
+
+    def _info(self, infos: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+        """Both agents' infos as one, named as :meth:`Infos.merged` does."""
+        first = infos[self.env.possible_agents[0]]
+        own = self.base.core.infos().own
+        if not own:
+            return first
+        both = {name: value for name, value in first.items() if name not in own}
+        return both | {
+            f"{side}_{name}": infos[agent][name]
+            for name in own
+            for side, agent in zip(SIDES, self.env.possible_agents, strict=True)
+        }
 
 
 class GymAloha(AlohaSingleAgent):
@@ -142,6 +158,12 @@ AS_GYM_ALOHA: dict[str, Any] = {
 """Options that make the physics and the rewards gym-aloha's."""
 
 
+def as_gym_aloha(options: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of the ``GymAloha*`` ids, given those that were asked for."""
+    exact = {"render_quality": "high"} if options.get("visuals") == "gym_aloha" else {}
+    return AS_GYM_ALOHA | exact | dict(options)
+
+
 def make(
     task: str | Task, obs_type: str = "pixels", cameras: tuple[str, ...] = ("top",), **options: Any
 ) -> AlohaSingleAgent:
@@ -153,4 +175,4 @@ def make_gym_aloha(
     task: str | Task, obs_type: str = "pixels", cameras: tuple[str, ...] = ("top",), **options: Any
 ) -> GymAloha:
     """Entry point of the ids ``aloha_marl/GymAloha<Task>-v0``."""
-    return GymAloha(AlohaParallelEnv(task, **(AS_GYM_ALOHA | options)), obs_type, cameras)
+    return GymAloha(AlohaParallelEnv(task, **as_gym_aloha(options)), obs_type, cameras)

@@ -1,45 +1,64 @@
-"""Makes the pictures of this folder: the README's and one small film per task."""
+"""Makes the pictures of this folder: the README's, one small film per task, a sheet of all cameras."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import imageio.v2 as imageio
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from aloha_marl import TASKS, policies
 from aloha_marl.evaluation import environment, play
-from aloha_marl.recording import record
+from aloha_marl.recording import record, tile
+from aloha_marl.rendering import camera_names
 
 FOLDER = Path(__file__).parent
 SEED = 3
-SIZE = {"visualization_width": 480, "visualization_height": 360}
 
 
-def still(task: str) -> np.ndarray:
-    """The episode when stage 3 is first reached: both arms at work."""
+def stills(task: str, cameras: Iterable[str], width: int) -> list[np.ndarray]:
+    """The episode through those cameras when stage 3 is first reached: both arms at work."""
     arms = policies.load("scripted", task)
-    env = environment(task, arms, render_mode="rgb_array", **SIZE)
+    size = {"visualization_width": width, "visualization_height": width * 3 // 4}
+    env = environment(task, arms, **size)
     when = play(env, arms, SEED).first_steps[2]
-    step, picture = -1, None
+    assert when is not None, f"seed {SEED} does not reach stage 3 of {task}"
+    step, pictures = -1, []
 
     def look() -> None:
-        nonlocal step, picture
+        nonlocal step
         step += 1
         if step == when:
-            picture = env.render()
+            pictures.extend(env.picture(camera) for camera in cameras)
 
     play(env, arms, SEED, look)
     env.close()
-    assert picture is not None, f"seed {SEED} does not reach stage 3 of {task}"
-    return picture
+    return pictures
+
+
+def sheet(task: str) -> np.ndarray:
+    """What every camera sees, with its name."""
+    cameras = sorted(camera_names(environment(task, policies.load("scripted", task)).model))
+    pictures = []
+    for name, picture in zip(cameras, stills(task, cameras, 320), strict=True):
+        image = Image.fromarray(picture)
+        place, font = (8, image.height - 8), ImageFont.load_default(15)
+        edge = {"stroke_width": 2, "stroke_fill": "black"}
+        ImageDraw.Draw(image).text(place, name, "white", font, anchor="ls", **edge)
+        pictures.append(np.asarray(image))
+    return tile(pictures)
 
 
 def main() -> None:
     """Writes all pictures."""
-    imageio.imwrite(FOLDER / "tasks.png", np.hstack([still(task) for task in TASKS]))
+    front = [picture for task in TASKS for picture in stills(task, ["angle"], 480)]
+    imageio.imwrite(FOLDER / "tasks.png", np.hstack(front))
     for task in TASKS:
         record(task, policies.load("scripted", task), SEED, FOLDER / f"{task}.gif")
+        # Many colours and soft shadows: a PNG of it would have ten times the size.
+        imageio.imwrite(FOLDER / f"{task}_cameras.jpg", sheet(task), quality=88)
 
 
 if __name__ == "__main__":

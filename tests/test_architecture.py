@@ -19,12 +19,14 @@ LAYERS = (
     ("simulation", "readings", "kinematics", "randomization"),
     ("batch_simulation",),
     ("observations", "control", "tasks"),
-    ("rewards", "options"),
+    ("rewards", "metrics"),
+    ("options",),
     ("core",),
-    ("rendering",),
+    ("gym_aloha_scene", "rendering"),
     ("agents",),
     ("merged", "episodes", "parallel_env"),
     ("vector_env", "pettingzoo_module"),
+    ("wrappers",),
     ("single_agent", "transfer_cube_v0", "insertion_v0"),
     ("single_agent_vector",),
     ("registration", "dm_environment", "policies"),
@@ -33,7 +35,7 @@ LAYERS = (
     ("commands",),
     ("cli",),
 )
-HEAVY = ("OpenGL", "dm_control", "dm_env", "torch", "scipy")
+HEAVY = ("gym_aloha", "OpenGL", "dm_control", "dm_env", "torch", "scipy")
 HEAVY += ("imageio", "matplotlib", "PIL", "rich", "typer")
 
 

@@ -16,6 +16,7 @@ pytest.importorskip("rich")
 from typer.testing import CliRunner
 
 from aloha_marl import cli, commands, recording
+from aloha_marl.control import CONTROLS
 from aloha_marl.observations import SCOPES, Layout
 from aloha_marl.tasks import TASKS
 
@@ -71,12 +72,14 @@ def test_eval(tmp_path: Path) -> None:
     """Prints the rate; the JSON is the same on the second run."""
     files = [tmp_path / "a" / "first.json", tmp_path / "second.json"]
     for file in files:
-        text = run("eval", "--episodes", "2", "--scope", "local", "--json", str(file))
+        control = ("--control", "ee_delta")
+        text = run("eval", "--episodes", "2", "--scope", "local", *control, "--json", str(file))
         assert "2 of 2 = 100.0%" in text
     assert files[0].read_text() == files[1].read_text()
     content = json.loads(files[0].read_text())
     assert content["seeds"] == [10_000, 10_001]
     assert content["options"]["scope"] == "local"
+    assert content["options"]["control"] == "ee_delta"
     assert content["options"]["max_joint_speed"] == 3.14
 
 
@@ -90,6 +93,7 @@ def test_eval_options(tmp_path: Path) -> None:
         "eval", "--task", "insertion", "--episodes", "1", *arguments, *speed, "--json", str(file)
     )
     assert "0 of 1" in text
+    assert "stage 1 was not reached: both arms touch their object; at the end left_arm goes" in text
     kept = json.loads(file.read_text())["options"]
     assert kept["max_joint_speed"] is None
     assert (kept["rules"], kept["start"], kept["max_cycles"]) == ("gym_aloha", "gym_aloha", 3)
@@ -102,7 +106,7 @@ def test_show(task: str, scope: str) -> None:
     for row in Layout(tuple(TASKS[task].objects), scope).rows():
         assert f" {row[0]} " in text
         assert f" {row[1]} " in text
-    for words in ("right_wrist", "forearm_roll", "joint_delta", *TASKS[task].stages):
+    for words in ("right_wrist", "forearm_roll", *CONTROLS, *TASKS[task].stages):
         assert words in text
 
 
@@ -115,6 +119,7 @@ def test_show(task: str, scope: str) -> None:
         (("eval", "--task", "juggle"), TASK_NAMES),
         (("eval", "--policy", "genius"), ("scripted",)),
         (("eval", "--scope", "all"), ("partner", "local")),
+        (("eval", "--control", "torque"), ("joint_position", "ee_delta")),
         (("eval", "--rules", "loose"), ("strict", "gym_aloha")),
         (("eval", "--start", "fixed"), ("random", "gym_aloha")),
         (("eval", "--max-joint-speed", "fast"), ("positive number", "'none'")),

@@ -72,7 +72,8 @@ def test_failure_is_counted(still: dict[str, Still]) -> None:
     result = evaluate("transfer_cube", still, range(2), max_cycles=5)
     assert [episode.seed for episode in result.episodes] == [0, 1]
     for episode in result.episodes:
-        assert episode == Episode(episode.seed, False, 5, 0, False, (None,) * 4)
+        reason = "stage 1 was not reached: the right arm grips the cube"
+        assert episode == Episode(episode.seed, False, 5, 0, False, (None,) * 4, reason)
     assert result.success_rate == 0
     assert result.summary()["mean_steps_of_successes"] is None
     assert result.stage_counts == {0: 2, 1: 0, 2: 0, 3: 0, 4: 0}
@@ -86,11 +87,47 @@ def test_success_is_counted(task: str) -> None:
     (episode,) = result.episodes
     assert seen == [episode]
     assert episode.success
+    assert episode.reason == ""
     assert episode.stage == 4
     first = [step for step in episode.first_steps if step is not None]
     assert first == sorted(first)
     assert episode.first_steps[-1] == episode.steps
     assert result.success_steps == [episode.steps]
+
+
+class Gone:
+    """An arm that never moves; what it does is anybody's guess."""
+
+    scope, control = "partner", "ee_delta"
+
+    def __call__(self, observation: np.ndarray) -> np.ndarray:
+        return np.zeros(7, np.float32)
+
+    def reset(self) -> None: ...
+
+
+def test_reasons_of_a_loss() -> None:
+    """Without a taker the giver ends up dropping the cube: what was lost, when, and what it does."""
+    arms = policies.load("scripted", "transfer_cube", control="ee_delta") | {"left_arm": Gone()}
+    (episode,) = evaluate("transfer_cube", arms, [0]).episodes
+    assert (episode.success, episode.stage) == (False, 2)
+    first, second, last = episode.reason.split("; ")
+    assert first == "stage 3 was not reached: the left arm grips it too"
+    assert second.startswith("stage 2 was lost ")
+    lost, reached = int(second.split()[-1]), episode.first_steps[1]
+    assert reached is not None
+    assert reached < lost <= episode.steps
+    assert last.startswith("at the end right_arm ")
+
+
+def test_reason_of_a_divergence() -> None:
+    """An episode whose physics blew up says so."""
+    arms = policies.load("random", "insertion", seed=2)
+    episodes = evaluate("insertion", arms, range(4), max_joint_speed=None).episodes
+    diverged = [episode for episode in episodes if episode.diverged]
+    assert diverged
+    for episode in diverged:
+        assert episode.reason == f"the simulation diverged in step {episode.steps}, from stage 0"
 
 
 def test_json_repeats(task: str) -> None:

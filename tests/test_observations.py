@@ -22,7 +22,8 @@ from helpers import (
 )
 
 import aloha_marl
-from aloha_marl.arms import FINGERS, SIDES
+from aloha_marl.arms import AGENTS, FINGERS, SIDES
+from aloha_marl.control import CONTROLS
 from aloha_marl.observations import SCOPES, Layout
 
 SIZES: dict[str, Callable[[int], int]] = {
@@ -291,6 +292,24 @@ def test_half_turn(task: str, scope: str, rng: np.random.Generator) -> None:
         put(env, *state)
         put(turned, *half_turn(env, *state))
         np.testing.assert_allclose(observed(turned)[::-1], observed(env), rtol=1e-5, atol=atol)
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_half_turn_of_actions(task: str, control: str, rng: np.random.Generator) -> None:
+    """There, the other arm's actions do what the own ones do here, in every control mode."""
+    env, turned = (make(task, scope="full", control=control) for _ in range(2))
+    for seed in range(10):
+        env.reset(seed=seed)
+        turned.reset(seed=0)
+        put(turned, *half_turn(env, env.data.qpos, env.data.qvel, env.data.ctrl))
+        for _ in range(20):
+            actions = sample(env, rng)
+            swapped = dict(zip(actions, reversed(actions.values()), strict=True))
+            observations, rewards, *_ = env.step(actions)
+            others, others_rewards, *_ = turned.step(swapped)
+            for own, other in zip(AGENTS, reversed(AGENTS), strict=True):
+                np.testing.assert_allclose(others[other], observations[own], rtol=1e-5, atol=2e-5)
+                assert others_rewards[other] == rewards[own]
 
 
 @pytest.mark.parametrize("scope", SCOPES)

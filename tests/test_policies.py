@@ -9,7 +9,10 @@ import pytest
 import aloha_marl
 from aloha_marl import policies
 from aloha_marl.arms import AGENTS
+from aloha_marl.control import CONTROLS
 from aloha_marl.observations import Layout
+from aloha_marl.policies.adapters import ADAPTERS
+from aloha_marl.policies.motion import View
 
 SCOPES = ("partner", "local")
 
@@ -36,6 +39,82 @@ def test_experts_solve_the_task(task: str, scope: str) -> None:
     steps = [steps for success, steps in episodes if success]
     assert len(steps) >= 19
     assert np.mean(steps) <= 170
+
+
+@pytest.mark.parametrize("control", list(CONTROLS)[1:])
+@pytest.mark.parametrize("task", aloha_marl.TASKS)
+def test_experts_act_in_every_mode(task: str, control: str) -> None:
+    """At least 19 of 20 episodes, all at once."""
+    arms = policies.load("scripted", task, control=control)
+    assert {policy.control for policy in arms.values()} == {control}
+    env = aloha_marl.AlohaVectorEnv(task, 20, control=control, autoreset_mode="Disabled")
+    observations, _ = env.reset(seed=40_000)
+    succeeded = np.zeros(20, bool)
+    for _ in range(env.options.max_cycles):
+        actions = {agent: arms[agent](observations[agent]) for agent in arms}
+        for agent in arms:
+            box = env.single_action_space(agent)
+            assert (np.abs(actions[agent]) <= np.abs(box.high) + 1e-6).all()
+        observations, _, ended, cut, _ = env.step(actions)
+        succeeded |= ended[AGENTS[0]]
+        over = ended[AGENTS[0]] | cut[AGENTS[0]]
+        if succeeded.all() or cut[AGENTS[0]].any():
+            break
+        if over.any():
+            observations, _ = env.reset(options={"reset_mask": over})
+    assert succeeded.sum() >= 19
+    env.close()
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_adapters_do_what_targets_say(task: str, control: str) -> None:
+    """A joint target within a step becomes an action that commands just this target."""
+    assert list(ADAPTERS) == list(CONTROLS)
+    env = aloha_marl.parallel_env(task, control=control)
+    layout = Layout(tuple(env.task.objects), "partner")
+    observations, _ = env.reset(seed=3)
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        views = {a: View(observations[a][None], layout) for a in env.agents}
+        steps = rng.uniform(-0.004, 0.004, (2, 6))
+        targets = {
+            agent: np.column_stack((view.commanded + step, [[1.0]]))
+            for (agent, view), step in zip(views.items(), steps, strict=True)
+        }
+        actions = {a: ADAPTERS[control](views[a], targets[a])[0] for a in env.agents}
+        observations, *_ = env.step(actions)
+        commanded = env.data.ctrl.reshape(2, 8)
+        for row, target in zip(commanded, targets.values(), strict=True):
+            np.testing.assert_allclose(row[:6], target[0, :6], atol=1e-5)
+    # By then the grippers are open.
+    np.testing.assert_allclose(np.abs(commanded[:, 6:]), 0.057)
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_random_actions_fill_the_box(control: str) -> None:
+    """The random policy draws from the whole Box of the mode it is for."""
+    policy = policies.load("random", "insertion", control=control, seed=1)["left_arm"]
+    assert policy.control == control
+    drawn = policy(np.zeros((2000, 79), np.float32))
+    box = aloha_marl.parallel_env("insertion", control=control).action_space("left_arm")
+    np.testing.assert_allclose(drawn.min(axis=0), box.low, atol=0.01 * np.ptp((box.low, box.high)))
+    np.testing.assert_allclose(drawn.max(axis=0), box.high, atol=0.01 * np.ptp((box.low, box.high)))
+    assert all(action in box for action in drawn)
+
+
+def test_phases_go_in_order() -> None:
+    """The experts tell what they are doing, one observation or many."""
+    _, _, seen = play("transfer_cube", "partner", seed=1)
+    told = {}
+    for index, agent in enumerate(AGENTS):
+        rows = np.stack(seen)[:, index]
+        policy = policies.load("scripted", "transfer_cube")[agent]
+        phases = policy.phase(rows)
+        assert [str(policy.phase(row)) for row in rows[::20]] == list(phases[::20])
+        told[agent] = list(dict.fromkeys(phases))
+    assert told["left_arm"] == ["waits for the cube", "closes in on the cube", "holds the cube"]
+    assert told["right_arm"][:3] == ["goes to the cube", "closes in on the cube", "lifts the cube"]
+    assert "holds the cube out" in told["right_arm"]
 
 
 @pytest.mark.parametrize("name", ["TransferCube", "Insertion"])
@@ -91,6 +170,7 @@ def test_targets_are_ramped(task: str) -> None:
         (("expert", "insertion"), "policy='expert' is unknown; valid: 'scripted'"),
         (("scripted", "juggle"), "task='juggle' is unknown; valid: 'transfer_cube', 'insertion'"),
         (("scripted", "insertion", "full"), "scope='full' is unknown; valid: 'partner', 'local'"),
+        (("random", "insertion", "local", "torque"), "control='torque' is unknown; .*'ee_delta'"),
     ],
 )
 def test_load_names_what_is_valid(arguments: tuple[str, ...], text: str) -> None:

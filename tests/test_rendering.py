@@ -41,6 +41,21 @@ def test_cameras_exist(task: str) -> None:
     assert set(camera_names(make(task).model)) == CAMERAS
 
 
+def test_light_to_draw(task: str) -> None:
+    """The whole scene has few triangles: a processor must draw it quickly."""
+    model = make(task).model
+    quads = model.vis.quality.numquads
+    triangles = 0
+    for i in range(model.ngeom):
+        if model.geom_group[i] > 2:  # not drawn
+            continue
+        kind = mujoco.mjtGeom(model.geom_type[i])
+        assert kind in (mujoco.mjtGeom.mjGEOM_MESH, mujoco.mjtGeom.mjGEOM_BOX)
+        is_mesh = kind == mujoco.mjtGeom.mjGEOM_MESH
+        triangles += model.mesh_facenum[model.geom_dataid[i]] if is_mesh else 12 * quads**2
+    assert 1_000 < triangles < 12_000
+
+
 @pytest.mark.parametrize("size", [(31, 17), (64, 48), (700, 500)])
 @pytest.mark.parametrize("quality", ["fast", "high"])
 def test_observed_size(task: str, size: tuple[int, int], quality: str) -> None:

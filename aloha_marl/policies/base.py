@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from aloha_marl.arms import AGENTS, SIDES
+from aloha_marl.control import CONTROLS
 from aloha_marl.options import choose
 from aloha_marl.policies.scripted import EXPERTS, SCOPES, ScriptedPolicy
 from aloha_marl.policies.uniform import UniformPolicy
@@ -14,6 +15,9 @@ from aloha_marl.policies.uniform import UniformPolicy
 
 class Policy(Protocol):
     """Acts for one arm from that arm's observation alone.
+
+    It may also have a method ``phase`` that says in words what it is doing in a (D,) observation;
+    evaluations then tell where an episode that failed got stuck.
 
     Attributes:
         scope: the ``scope`` of the observations it reads.
@@ -36,26 +40,35 @@ NAMES = ("scripted", "random")
 """What :func:`load` knows."""
 
 
-def load(name: str, task: str, scope: str = "partner", seed: int = 0) -> dict[str, Policy]:
+def load(
+    name: str,
+    task: str,
+    scope: str = "partner",
+    control: str = "joint_position",
+    seed: int = 0,
+) -> dict[str, Policy]:
     """A policy per arm.
 
     Args:
         name: "scripted" or "random".
         task: "transfer_cube" or "insertion".
         scope: of the observations it will be given, "partner" or "local".
+        control: mode its actions are for, any of the option ``control``.
         seed: of random actions.
 
     Returns:
         agent -> policy, under the default agent names.
 
     Raises:
-        ValueError: an unknown name, task or scope; the message lists the valid ones.
+        ValueError: an unknown name, task, scope or control mode; the message lists the valid ones.
     """
     choose("policy", name, NAMES)
     choose("task", task, EXPERTS)
     choose("scope", scope, SCOPES)
+    choose("control", control, CONTROLS)
     if name == "random":
-        return {agent: UniformPolicy([seed, i], scope) for i, agent in enumerate(AGENTS)}
+        return {agent: UniformPolicy([seed, i], scope, control) for i, agent in enumerate(AGENTS)}
     return {
-        agent: ScriptedPolicy(task, side, scope) for agent, side in zip(AGENTS, SIDES, strict=True)
+        agent: ScriptedPolicy(task, side, scope, control)
+        for agent, side in zip(AGENTS, SIDES, strict=True)
     }

@@ -64,12 +64,14 @@ class Motion:
         rotation: (N, 3, 3) goal of the tool.
         speed: (N,) of a straight move [m/step]; 0 means a free move, straight in joint space.
         gripper: (N,) 0 closed .. 1 open.
+        phase: (N,) what the arm is doing, in words.
     """
 
     position: np.ndarray
     rotation: np.ndarray
     speed: np.ndarray
     gripper: np.ndarray
+    phase: np.ndarray
 
     def where(self, condition: np.ndarray, other: Motion) -> Motion:
         """This motion in the rows where the condition holds, the other one elsewhere."""
@@ -78,6 +80,7 @@ class Motion:
             np.where(condition[:, None, None], self.rotation, other.rotation),
             np.where(condition, self.speed, other.speed),
             np.where(condition, self.gripper, other.gripper),
+            np.where(condition, self.phase, other.phase),
         )
 
 
@@ -87,6 +90,7 @@ def motion(
     rotation: np.ndarray,
     speed: float | np.ndarray = 0.0,
     gripper: float | np.ndarray = CLOSED,
+    phase: str = "",
 ) -> Motion:
     """A motion whose parts are given once or per row."""
     n = len(view.commanded)
@@ -95,12 +99,13 @@ def motion(
         np.broadcast_to(rotation, (n, 3, 3)),
         np.broadcast_to(speed, (n,)),
         np.broadcast_to(gripper, (n,)),
+        np.broadcast_to(phase, (n,)),
     )
 
 
-def stay(view: View, gripper: float) -> Motion:
+def stay(view: View, gripper: float, phase: str) -> Motion:
     """Holds the commanded pose."""
-    return motion(view, view.command_pos, view.command_rot, 0.001, gripper)
+    return motion(view, view.command_pos, view.command_rot, 0.001, gripper, phase)
 
 
 def drive(view: View, goal: Motion) -> np.ndarray:
@@ -195,8 +200,9 @@ def pick(view: View, name: str, rotation: np.ndarray, above: float, speed: float
     opened = (view.gripper[:, 0] > 0.8) | (offset[:, 0] < APPROACH - 0.03)
     at_object = lined_up & (np.abs(offset) < (0.012, 0.012, 0.018)).all(axis=1)
     gripper = np.where(at_object, CLOSED, OPEN)
-    straight = motion(view, grasp, rotation, speed, gripper)
-    return straight.where(lined_up & opened, motion(view, before, rotation, 0.0, OPEN))
+    straight = motion(view, grasp, rotation, speed, gripper, f"closes in on the {name}")
+    free = motion(view, before, rotation, 0.0, OPEN, f"goes to the {name}")
+    return straight.where(lined_up & opened, free)
 
 
 def pick_and_carry(
@@ -213,6 +219,7 @@ def pick_and_carry(
         carry: what to do with it once it is up.
     """
     grip = held(view, name, width)
-    lift = motion(view, view.command_pos + (0, 0, 0.05), view.command_rot, 0.008)
+    higher = view.command_pos + (0, 0, 0.05)
+    lift = motion(view, higher, view.command_rot, 0.008, phase=f"lifts the {name}")
     plan = lift.where(grip, pick(view, name, rotation, above))
     return carry.where(grip & (view[f"{name}_pos"][:, 2] > 0.08), plan)

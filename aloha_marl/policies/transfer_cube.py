@@ -42,21 +42,22 @@ def give(view: View) -> Motion:
     high = low + (0, 0, _HIGH - _LOW + 0.01)
     there = _at_meeting_point(cube) & (cube[:, 2] > _LOW - 0.006)
     near = np.linalg.norm(cube - (_MEET_X, _MEET_Y, _LOW), axis=1) < 0.04
-    carry = motion(view, low, _GIVE, np.where(near, 0.01, 0.0))
-    wait = motion(view, high, _GIVE, _RISE)
+    speed = np.where(near, 0.01, 0.0)
+    carry = motion(view, low, _GIVE, speed, phase="brings the cube to the meeting point")
+    wait = motion(view, high, _GIVE, _RISE, phase="holds the cube out")
     meet = wait.where(there, carry)
     plan = pick_and_carry(view, "cube", rotation, _CUBE_WIDTH, 0.004, meet)
 
     done = _at_meeting_point(cube) & ((cube[:, 2] > _HIGH) | _partner_has_it(view))
     clear = view.gripper[:, 0] > 0.72
-    back = motion(
-        view, view.command_pos - 0.05 * view.command_rot[:, :, 0], view.command_rot, 0.015, OPEN
-    )
-    release = back.where(clear, stay(view, OPEN))
+    behind = view.command_pos - 0.05 * view.command_rot[:, :, 0]
+    back = motion(view, behind, view.command_rot, 0.015, OPEN, "draws back")
+    release = back.where(clear, stay(view, OPEN, "lets go of the cube"))
     in_hand = inside(view, "cube", IN_HAND)
     plan = release.where(done & in_hand, plan)
     # In the air and not in this hand: the partner's. Keep out of the way.
-    away = motion(view, np.array((_MEET_X - 0.12, 0, _HIGH + 0.12)), _GIVE, 0.015, OPEN)
+    retreat = np.array((_MEET_X - 0.12, 0, _HIGH + 0.12))
+    away = motion(view, retreat, _GIVE, 0.015, OPEN, "keeps out of the way")
     return away.where((cube[:, 2] > 0.1) & ~in_hand, plan)
 
 
@@ -64,7 +65,7 @@ def take(view: View) -> Motion:
     """The left arm: waits before the meeting point, grips the cube there, holds it."""
     cube = view.cube_pos
     stage = np.array((_MEET_X - 0.11, _MEET_Y, _LOW + 0.005))
-    plan = motion(view, stage, _TAKE, 0.0, OPEN)
+    plan = motion(view, stage, _TAKE, 0.0, OPEN, "waits for the cube")
 
     slow = np.linalg.norm(view.cube_linvel, axis=1) < 0.06
     offered = _at_meeting_point(cube) & (cube[:, 2] > _LOW - 0.01) & (cube[:, 2] < _HIGH + 0.1)
@@ -73,7 +74,8 @@ def take(view: View) -> Motion:
     # Forward only while the cube is straight ahead; the fingers have 14 mm to spare on each side.
     goal = cube.copy()
     goal[:, 0] = np.where(aside < 0.01, cube[:, 0], np.minimum(cube[:, 0], view.command_pos[:, 0]))
-    approach = motion(view, goal, _TAKE, 0.012, np.where(at_cube, CLOSED, OPEN))
+    gripper = np.where(at_cube, CLOSED, OPEN)
+    approach = motion(view, goal, _TAKE, 0.012, gripper, "closes in on the cube")
     plan = approach.where(offered & (slow | at_cube) & (aside < 0.03), plan)
 
     grip = held(view, "cube", _CUBE_WIDTH) & (cube[:, 2] > 0.1)
@@ -83,6 +85,7 @@ def take(view: View) -> Motion:
         view.command_pos + np.stack((0 * rise, 0 * rise, rise), axis=1),
         view.command_rot,
         0.001,
+        phase="holds the cube",
     )
     return follow.where(grip, plan)
 
