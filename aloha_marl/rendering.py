@@ -30,12 +30,13 @@ _OPEN: weakref.WeakSet[mujoco.Renderer] = weakref.WeakSet()
 _PROCESSES: set[int] = set()
 """This process, once it has drawn, and those it was forked from that had drawn before."""
 
-_INHERITED: list[mujoco.Renderer] = []
+_KEPT: list[mujoco.Renderer] = []
+"""What can't be freed here, and must not be by the garbage collector."""
 
 
 def _keep_what_a_parent_drew_with() -> None:
     """In a forked child: freeing the parent's contexts would hang, so they are kept for good."""
-    _INHERITED.extend(_OPEN)
+    _KEPT.extend(_OPEN)
     _OPEN.clear()
 
 
@@ -112,6 +113,7 @@ class Renderer:
             atexit.unregister(_close_all)
             atexit.register(_close_all)
         _OPEN.add(self._renderer)
+        self._free = weakref.finalize(self, _free, self._renderer)
         if quality == "fast":
             self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
             _unsmooth_textures(model, self._renderer._mjr_context)
@@ -141,8 +143,7 @@ class Renderer:
 
     def close(self) -> None:
         """Frees the OpenGL context."""
-        _OPEN.discard(self._renderer)
-        self._renderer.close()
+        self._free()
 
 
 def _unsmooth_textures(model: mujoco.MjModel, context: mujoco.MjrContext) -> None:
@@ -253,9 +254,23 @@ class Pictures:
         return self._renderers[observed]
 
 
+def _free(renderer: mujoco.Renderer) -> None:
+    """Frees a context, unless that has been done or it is a parent process's."""
+    if renderer not in _OPEN:
+        return
+    _OPEN.discard(renderer)
+    try:
+        # MuJoCo deletes buffers by their number, in whichever context is current: it has to be this.
+        renderer._gl_context.make_current()
+    except Exception:  # another thread still has it
+        _KEPT.append(renderer)
+    else:
+        renderer.close()
+
+
 def _close_all() -> None:
     for renderer in list(_OPEN):
-        renderer.close()
+        _free(renderer)
 
 
 def backend(environ: Mapping[str, str], has: Callable[[str], object]) -> tuple[str, str]:
