@@ -84,7 +84,8 @@ class Options:
         observation_width, observation_height: size of observed pictures [pixels].
         visualization_width, visualization_height: size of ``render()`` [pixels].
         render_mode: "rgb_array", "depth_array" or None: what ``render()`` returns.
-        render_quality: "fast" or "high" for observed pictures; ``render()`` is always "high".
+        render_quality: of observed pictures, "fast" or "high", with shadows and the table's grain;
+            ``render()`` also smooths edges.
         visuals: "own", or "gym_aloha" to draw the meshes, cameras and lights of an installed
             gym-aloha. "high" pictures are then gym-aloha's own.
     """

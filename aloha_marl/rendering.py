@@ -70,14 +70,22 @@ def _check_cameras(names: Iterable[str], model: mujoco.MjModel, own: bool = Fals
             raise ValueError(f"camera {name!r} does not exist; valid: {', '.join(valid)}")
 
 
+_SMALL = 64
+"""Width [texels] of a texture, such as the palette, that "fast" pictures keep."""
+
+_SHADOWS = {"fast": 0, "high": 1024}
+"""Quality -> size of the map of shadows [texels]. On a CPU four times the size takes three times as long,
+and smooth edges twice as long."""
+
+
 class Renderer:
     """Draws the cameras of one model in one size and quality.
 
     Args:
         model: the model whose data will be drawn.
         width, height: of the pictures [pixels].
-        quality: "fast" draws neither shadows nor multisampled edges, and textures unsmoothed; "high"
-            draws all of that.
+        quality: "fast" draws plain surfaces, jagged edges and no shadows; "high" draws textures and
+            shadows, "best" also smooth edges and sharper shadows, as the model says.
 
     Raises:
         RuntimeError: no OpenGL context can be made; the message says what is missing.
@@ -90,8 +98,10 @@ class Renderer:
         model.vis.global_.offwidth = width
         model.vis.global_.offheight = height
         self._model = model
-        if quality == "fast":
-            model.vis.quality.offsamples = model.vis.quality.shadowsize = 0
+        if quality != "best":
+            model.vis.quality.offsamples = 0
+            model.vis.quality.shadowsize = _SHADOWS[quality]
+        self._factors = _plain(model) if quality == "fast" else np.ones_like(model.mat_rgba)
         self._cameras = camera_names(model)
         _check_fork()
         try:
@@ -124,6 +134,7 @@ class Renderer:
             _check_cameras((camera,), model)
         for field in _LOOKS:
             getattr(self._model, field)[:] = getattr(model, field)
+        self._model.mat_rgba[:] *= self._factors
         self._renderer.update_scene(data, self._cameras[camera])
         return self._renderer.render()
 
@@ -146,23 +157,38 @@ class Renderer:
         self._free()
 
 
-def _unsmooth_textures(model: mujoco.MjModel, context: mujoco.MjrContext) -> None:
-    """Has textures of the current context looked up at one texel instead of eight.
+def _plain(model: mujoco.MjModel) -> np.ndarray:
+    """Takes large textures, such as the wood, off the materials, in place.
 
-    On a CPU a third of a large picture's time goes into mixing them. MuJoCo itself offers no choice.
+    Returns:
+        (nmat, 4) factors of the materials' colours that give each the mean colour of its texture.
+    """
+    factors = np.ones_like(model.mat_rgba)
+    for material, textures in enumerate(model.mat_texid):
+        texture = textures[mujoco.mjtTextureRole.mjTEXROLE_RGB]
+        if texture >= 0 and model.tex_width[texture] > _SMALL:
+            width, channels = model.tex_width[texture], model.tex_nchannel[texture]
+            texels = model.tex_data[model.tex_adr[texture] :]
+            texels = texels[: width * model.tex_height[texture] * channels].reshape(-1, channels)
+            factors[material, :3] = texels[:, :3].mean(axis=0) / 255
+            textures[:] = -1
+    return factors
+
+
+def _unsmooth_textures(model: mujoco.MjModel, context: mujoco.MjrContext) -> None:
+    """Has the textures of the current context, the palette and the sky, looked up at one texel.
+
+    MuJoCo mixes eight of them and offers no choice; a processor takes long for that.
     """
     try:
         from OpenGL import GL
 
-        textures = zip(model.tex_type, model.tex_width, context.texture, strict=False)
-        for kind, width, name in textures:
+        for kind, name in zip(model.tex_type, context.texture, strict=False):
             plane = kind == mujoco.mjtTexture.mjTEXTURE_2D
             target = GL.GL_TEXTURE_2D if plane else GL.GL_TEXTURE_CUBE_MAP
-            # A texel of the palette or the sky covers pixels: no use in looking for a coarser one.
-            nearest = GL.GL_NEAREST if width <= 64 else GL.GL_NEAREST_MIPMAP_NEAREST
             GL.glBindTexture(target, int(name))
-            GL.glTexParameteri(target, GL.GL_TEXTURE_MIN_FILTER, nearest)
-            GL.glTexParameteri(target, GL.GL_TEXTURE_MAG_FILTER, GL.GL_NEAREST)
+            for use in (GL.GL_TEXTURE_MIN_FILTER, GL.GL_TEXTURE_MAG_FILTER):
+                GL.glTexParameteri(target, use, GL.GL_NEAREST)
             GL.glBindTexture(target, 0)
     except Exception:  # PyOpenGL may not know the platform; the pictures only take longer
         return
@@ -184,6 +210,9 @@ class Pictures:
         self._renderers: dict[bool, Renderer] = {}
         self.model = core.model
         self._posed: mujoco.MjData | None = None
+        # gym-aloha's pictures are only its own if nothing is left out.
+        exact = core.options.visuals == "gym_aloha" and core.options.render_quality == "high"
+        self._observed = "best" if exact else core.options.render_quality
         if core.options.visuals == "gym_aloha":
             self.model = load_gym_aloha(core.task, core.model)
             self._posed = mujoco.MjData(self.model)
@@ -247,7 +276,7 @@ class Pictures:
                 self.model,
                 getattr(options, f"{use}_width"),
                 getattr(options, f"{use}_height"),
-                options.render_quality if observed else "high",
+                self._observed if observed else "best",
             )
             if observed:
                 _warn_of_software()

@@ -96,7 +96,7 @@ def test_render_size(task: str) -> None:
 
 
 def test_qualities_differ(task: str) -> None:
-    """Shadows and smooth edges are drawn in ``high`` only, of the same scene."""
+    """Shadows and the grain of the table are drawn in ``high`` only, of the same scene."""
     pictures = {}
     for quality in ("fast", "high"):
         env = make(task, render_quality=quality, observation_width=160, observation_height=120)
