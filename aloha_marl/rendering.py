@@ -111,6 +111,8 @@ class Renderer:
             atexit.unregister(_close_all)
             atexit.register(_close_all)
         _OPEN.add(self._renderer)
+        self._free = weakref.finalize(self, _free, self._renderer)
+        self._free.atexit = False
         if quality == "fast":
             self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
 
@@ -139,8 +141,7 @@ class Renderer:
 
     def close(self) -> None:
         """Frees the OpenGL context."""
-        _OPEN.discard(self._renderer)
-        self._renderer.close()
+        self._free()
 
 
 class Pictures:
@@ -229,9 +230,17 @@ class Pictures:
         return self._renderers[observed]
 
 
+def _free(renderer: mujoco.Renderer) -> None:
+    if renderer in _OPEN:
+        _OPEN.discard(renderer)
+        # MuJoCo frees what has these numbers in the current context, which may be another's.
+        renderer._gl_context.make_current()
+        renderer.close()
+
+
 def _close_all() -> None:
     for renderer in list(_OPEN):
-        renderer.close()
+        _free(renderer)
 
 
 def backend(environ: Mapping[str, str], has: Callable[[str], object]) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -212,6 +213,25 @@ def test_close_and_draw_again(task: str) -> None:
     again, _ = env.reset(seed=0)
     np.testing.assert_array_equal(first["left_arm"]["top"], again["left_arm"]["top"])
     assert env.render().shape == (30, 40, 3)
+    env.close()
+
+
+@pytest.mark.parametrize("how", ["closed", "dropped"])
+def test_closing_one_leaves_the_others(task: str, how: str) -> None:
+    """An environment draws the same after another one that drew has gone."""
+    env = make(task, **WIDE)
+    env.reset(seed=0)
+    expected = env.picture("angle", observed=True)
+    for _ in range(2):
+        other = make(task, **WIDE)
+        other.reset(seed=1)
+        other.picture("top", observed=True)
+        np.testing.assert_array_equal(env.picture("angle", observed=True), expected)
+        if how == "closed":
+            other.close()
+        del other
+        gc.collect()
+        np.testing.assert_array_equal(env.picture("angle", observed=True), expected)
     env.close()
 
 
