@@ -20,6 +20,7 @@ from aloha_marl.doctor import diagnose
 from aloha_marl.evaluation import Episode, Evaluation, environment, evaluate
 from aloha_marl.observations import SCOPES
 from aloha_marl.options import STARTS, choose
+from aloha_marl.playback import KEYS, Playback
 from aloha_marl.policies import scripted
 from aloha_marl.recording import FORMATS, record
 from aloha_marl.remedies import Machine, write_icd
@@ -41,6 +42,9 @@ _TasksOption = Annotated[
 _PolicyOption = Annotated[str, typer.Option(help=f"One of {', '.join(policies.NAMES)}.")]
 _REASONS = 10
 """Of failed episodes, how many are printed."""
+_PlayScopeOption = Annotated[
+    str, typer.Option(help=f"What an arm may know: {', '.join(scripted.SCOPES)}.")
+]
 _FORMATS = [suffix.removeprefix(".") for suffix in FORMATS]
 
 
@@ -151,9 +155,7 @@ def evaluation(
     policy: _PolicyOption = policies.NAMES[0],
     episodes: Annotated[int, typer.Option(min=1, help="How many.")] = 300,
     first_seed: Annotated[int, typer.Option(min=0, help="Seeds go on from here.")] = 10_000,
-    scope: Annotated[
-        str, typer.Option(help=f"What an arm may know: {', '.join(scripted.SCOPES)}.")
-    ] = SCOPES[0],
+    scope: _PlayScopeOption = SCOPES[0],
     control: Annotated[
         str, typer.Option(help=f"What actions mean: {', '.join(CONTROLS)}.")
     ] = "joint_position",
@@ -182,6 +184,32 @@ def evaluation(
         json.parent.mkdir(parents=True, exist_ok=True)
         json.write_text(result.to_json())
         console.print(f"{json}: every episode", highlight=False)
+
+
+@app.command()
+def view(
+    task: Annotated[str, typer.Option(help=f"One of {_TASKS}.")] = "transfer_cube",
+    policy: _PolicyOption = policies.NAMES[0],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode.")] = 0,
+    scope: _PlayScopeOption = SCOPES[0],
+) -> None:
+    """Plays episodes in a window, in real time, until it is closed; the mouse moves the objects."""
+    with usage_errors():
+        env = environment(task, policies.load(policy, task, scope), render_mode="human")
+    console = Console(highlight=False)
+    keys = Table.grid(padding=(0, 2, 0, 0))
+    for row in KEYS.items():
+        keys.add_row(*row)
+    playback = Playback(env, lambda number: policies.load(policy, task, scope, seed=number))
+    try:
+        console.print(keys)
+        for episode in playback.episodes(seed):
+            console.print(f"seed {episode.seed}, {episode.steps} steps, success {mark(episode)}")
+    except RuntimeError as error:
+        console.print(escape(str(error)), soft_wrap=True)
+        raise typer.Exit(1) from error
+    finally:
+        env.close()
 
 
 @app.command()

@@ -12,6 +12,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -33,6 +34,9 @@ _PROCESSES: set[int] = set()
 _KEPT: list[mujoco.Renderer] = []
 """What can't be freed here, and must not be by the garbage collector."""
 
+WINDOWS: weakref.WeakSet[Any] = weakref.WeakSet()
+"""Viewers that have opened a window; while it is open GLFW is busy in its thread."""
+
 
 def _keep_what_a_parent_drew_with() -> None:
     """In a forked child: freeing the parent's contexts would hang, so they are kept for good."""
@@ -45,7 +49,7 @@ if hasattr(os, "register_at_fork"):
 _looked = False
 
 
-_LOOKS = ("geom_size", "geom_rgba", "mat_rgba")
+LOOKS = ("geom_size", "geom_rgba", "mat_rgba")
 """Fields of a model that are read when a picture is drawn, and may have changed since the last."""
 
 
@@ -124,6 +128,7 @@ class Renderer:
             atexit.register(_close_all)
         _OPEN.add(self._renderer)
         self._free = weakref.finalize(self, _free, self._renderer)
+        self._free.atexit = False
         if quality == "fast":
             self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
             _unsmooth_textures(model, self._renderer._mjr_context)
@@ -132,7 +137,7 @@ class Renderer:
         """(height, width, 3) uint8 picture of the current state, with the model's current looks."""
         if camera not in self._cameras:
             _check_cameras((camera,), model)
-        for field in _LOOKS:
+        for field in LOOKS:
             getattr(self._model, field)[:] = getattr(model, field)
         self._model.mat_rgba[:] *= self._factors
         self._renderer.update_scene(data, self._cameras[camera])
@@ -318,13 +323,14 @@ def backend(environ: Mapping[str, str], has: Callable[[str], object]) -> tuple[s
         return BACKENDS[0] if default else asked, f"MUJOCO_GL={environ['MUJOCO_GL']}"
     if not sys.platform.startswith("linux"):
         return BACKENDS[0], f"MuJoCo's own choice on {sys.platform}"
+    # MuJoCo's own default, GLFW, needs a screen, and can't draw beside a window it shows there.
+    if has("EGL"):
+        return "egl", "libEGL is installed"
     for variable in ("DISPLAY", "WAYLAND_DISPLAY"):
         if environ.get(variable):
-            return "glfw", f"there is a screen, {variable}={environ[variable]}"
-    # MuJoCo's own default needs a screen; these two don't.
-    for name, library in (("egl", "EGL"), ("osmesa", "OSMesa")):
-        if has(library):
-            return name, f"there is no screen, and lib{library} is installed"
+            return "glfw", f"there is a screen, {variable}={environ[variable]}, and no libEGL"
+    if has("OSMesa"):
+        return "osmesa", "there is no screen and no libEGL, but libOSMesa is installed"
     return "glfw", "there is no screen, and neither libEGL nor libOSMesa"
 
 
@@ -364,6 +370,8 @@ def _choose_backend() -> None:
     name, why = backend(os.environ, ctypes.util.find_library)
     if name not in BACKENDS:
         raise ValueError(f"{why}; valid: {', '.join(BACKENDS)}")
+    if name == "glfw" and "egl" in BACKENDS and any(viewer.is_open for viewer in WINDOWS):
+        raise RuntimeError(f"{why}, and GLFW, which would draw, would hang beside its open window")
     from mujoco.rendering.classic import gl_context
 
     gl_context.GLContext = importlib.import_module(f"mujoco.{name}").GLContext

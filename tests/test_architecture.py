@@ -23,7 +23,7 @@ LAYERS = (
     ("options",),
     ("core",),
     ("gym_aloha_scene", "rendering"),
-    ("agents",),
+    ("agents", "viewer"),
     ("merged", "episodes", "parallel_env"),
     ("vector_env", "pettingzoo_module"),
     ("wrappers",),
@@ -31,7 +31,7 @@ LAYERS = (
     ("single_agent_vector",),
     ("registration", "dm_environment", "policies"),
     ("evaluation", "tables"),
-    ("recording", "overlay", "strips", "remedies", "doctor"),
+    ("recording", "overlay", "strips", "playback", "remedies", "doctor"),
     ("commands",),
     ("cli",),
 )

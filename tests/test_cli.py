@@ -33,7 +33,7 @@ def run(*arguments: str, code: int = 0) -> str:
 def test_help() -> None:
     """Every subcommand is listed and has a help text."""
     text = run("--help")
-    for name in ("demo", "eval", "show"):
+    for name in ("demo", "eval", "show", "view"):
         assert name in text
         assert "--help" in run(name, "--help")
 
@@ -120,6 +120,9 @@ def test_show(task: str, scope: str) -> None:
         (("eval", "--policy", "genius"), ("scripted",)),
         (("eval", "--scope", "all"), ("partner", "local")),
         (("eval", "--control", "torque"), ("joint_position", "ee_delta")),
+        (("view", "--task", "juggle"), TASK_NAMES),
+        (("view", "--policy", "genius"), ("scripted",)),
+        (("view", "--scope", "all"), ("partner", "local")),
         (("eval", "--rules", "loose"), ("strict", "gym_aloha")),
         (("eval", "--start", "fixed"), ("random", "gym_aloha")),
         (("eval", "--max-joint-speed", "fast"), ("positive number", "'none'")),
