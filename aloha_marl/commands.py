@@ -15,11 +15,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from aloha_marl import policies
+from aloha_marl.crossplay import Crossplay
+from aloha_marl.crossplay import crossplay as play_pairs
 from aloha_marl.doctor import diagnose
 from aloha_marl.evaluation import Episode, Evaluation, environment, evaluate
+from aloha_marl.heat_map import draw_heat_map
 from aloha_marl.observations import SCOPES
 from aloha_marl.options import STARTS, choose
-from aloha_marl.policies import scripted
+from aloha_marl.policies import STYLES, scripted
 from aloha_marl.recording import FORMATS, record
 from aloha_marl.remedies import Machine, write_icd
 from aloha_marl.strips import plot_episode
@@ -121,7 +124,7 @@ def record_video(
 
     def play(name: str, number: int) -> Iterator[tuple[Path, Episode]]:
         """A file after the other, each from policies of its own: both see the same random draws."""
-        path = out / f"{name}_{policy}_{number}.{form}"
+        path = out / f"{name}_{policy.replace(':', '_')}_{number}.{form}"
         arms = policies.load(policy, name, seed=number)
         yield path, record(name, arms, number, path, cameras=cameras, overlay=overlay)
         if strip:
@@ -148,8 +151,12 @@ def evaluation(
     episodes: Annotated[int, typer.Option(min=1, help="How many.")] = 300,
     first_seed: Annotated[int, typer.Option(min=0, help="Seeds go on from here.")] = 10_000,
     scope: Annotated[
-        str, typer.Option(help=f"What an arm may know: {', '.join(scripted.SCOPES)}.")
-    ] = SCOPES[0],
+        str | None,
+        typer.Option(
+            help=f"What an arm may know: {', '.join(scripted.SCOPES)}.",
+            show_default="the policy's own",
+        ),
+    ] = None,
     rules: Annotated[
         str, typer.Option(help="How stages are judged: strict, gym_aloha.")
     ] = "strict",
@@ -175,6 +182,41 @@ def evaluation(
         json.parent.mkdir(parents=True, exist_ok=True)
         json.write_text(result.to_json())
         console.print(f"{json}: every episode", highlight=False)
+
+
+@app.command()
+def crossplay(
+    policy: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help=f"Two or more of {', '.join(policies.NAMES)}.", show_default="all scripted ones"
+        ),
+    ] = None,
+    task: _TasksOption = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes per pair.")] = 50,
+    first_seed: Annotated[int, typer.Option(min=0, help="Seeds go on from here.")] = 10_000,
+    out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("out"),
+) -> None:
+    """Pairs every policy as left arm with every one as right arm: do strangers work together?"""
+    names = list(dict.fromkeys(policy or STYLES))
+    seeds = range(first_seed, first_seed + episodes)
+    console = Console(highlight=False)
+    with usage_errors():
+        zoo = {
+            name: {style: policies.load(style, name) for style in names} for name in task or TASKS
+        }
+    for name, arms in zoo.items():
+        with progress(console, name, len(names) ** 2 * episodes) as done:
+            result = play_pairs(name, arms, seeds, on_episode=done)
+        console.print(matrix(result))
+        path = out / f"crossplay_{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(result.to_json())
+        try:
+            draw_heat_map(result, path.with_suffix(".png"))
+            console.print(f"{path} and .png: all pairs", soft_wrap=True)
+        except RuntimeError as error:
+            console.print(f"{path}: all pairs; {escape(str(error))}", soft_wrap=True)
 
 
 @app.command()
@@ -261,6 +303,22 @@ def report(result: Evaluation) -> Table:
     }
     for name, text in rows.items():
         table.add_row(name, text)
+    return table
+
+
+def matrix(result: Crossplay) -> Table:
+    """The success of every pair, above its interval; bold with itself."""
+
+    def cell(rate: str, interval: str, alike: bool) -> str:
+        return f"{f'[bold]{rate}[/]' if alike else rate}\n[dim]{interval}[/]"
+
+    content = result.table(cell)
+    style = {"box": box.SIMPLE_HEAD, "show_edge": False, "padding": 0}
+    table = Table(title=content.title, caption=result.summary(), **style)
+    for title in content.columns:
+        table.add_column(escape(title.replace(" \\ ", " \\\n")), justify="right")
+    for row in content.rows:
+        table.add_row(*row)
     return table
 
 

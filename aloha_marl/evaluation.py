@@ -7,14 +7,19 @@ import json
 import math
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
 import aloha_marl
+from aloha_marl.agents import AgentID
+from aloha_marl.arms import AGENTS
+from aloha_marl.observations import SCOPES, WIDENING, Layout
+from aloha_marl.options import choose
 from aloha_marl.parallel_env import AlohaParallelEnv
 from aloha_marl.policies import Policy
 from aloha_marl.tasks import SUCCESS, Task
+from aloha_marl.vector_env import AlohaVectorEnv
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,23 +150,55 @@ def play(
     """
     for policy in policies.values():
         policy.reset()
+    see = sight(env, policies)
     observations, infos = env.reset(seed=seed)
     first = env.possible_agents[0]
-    stages = [infos[first]["stage"]]
+    told = [infos[first]]
     while True:
         if on_step is not None:
             on_step()
         if not env.agents:
             break
-        actions = {agent: policies[agent](observations[agent]) for agent in env.agents}
+        seen = see(observations)
+        actions = {agent: policies[agent](seen[agent]) for agent in env.agents}
         observations, _, _, _, infos = env.step(actions)
-        stages.append(infos[first]["stage"])
+        told.append(infos[first])
+    return outcome(seed, told)
+
+
+def sight(
+    env: AlohaParallelEnv | AlohaVectorEnv, policies: Mapping[str, Policy]
+) -> Callable[[Mapping[AgentID, Any]], dict[AgentID, Any]]:
+    """What turns the agents' observations into those that their policies read.
+
+    A policy whose scope is narrower than the environment's sees only the part that is in its scope.
+    """
+    objects = tuple(env.task.objects)
+    parts = {
+        agent: slice(Layout(objects, policy.scope).size)
+        for agent, policy in policies.items()
+        if policy.scope != env.options.scope
+    }
+    return lambda observations: {
+        agent: seen[..., parts[agent]] if agent in parts else seen
+        for agent, seen in observations.items()
+    }
+
+
+def outcome(seed: int, told: Sequence[Mapping[str, Any]]) -> Episode:
+    """What came of an episode.
+
+    Args:
+        seed: of its reset.
+        told: an agent's infos of the reset and of every step.
+    """
+    stages = [int(infos["stage"]) for infos in told]
     return Episode(
         seed=seed,
-        success=bool(infos[first]["is_success"]),
+        success=bool(told[-1]["is_success"]),
         steps=len(stages) - 1,
         stage=max(stages),
-        diverged=bool(infos[first]["diverged"]),
+        diverged=bool(told[-1]["diverged"]),
         first_steps=tuple(
             next((step for step, stage in enumerate(stages) if stage >= wanted), None)
             for wanted in range(1, SUCCESS + 1)
@@ -204,23 +241,37 @@ def evaluate(
 def environment(
     task: str | Task, policies: Mapping[str, Policy], **options: Any
 ) -> AlohaParallelEnv:
-    """The environment those policies are for: with their ``scope`` and ``control``.
+    """The environment those policies are for, see :func:`fitting`."""
+    return AlohaParallelEnv(task, **fitting(policies, options))
+
+
+def fitting(policies: Mapping[str, Policy], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with which an environment is for those policies.
+
+    Its ``control`` is theirs. Its ``scope`` is the widest of theirs, of which each other is a part.
 
     Raises:
-        ValueError: the policies differ in one of them, or there isn't one per agent.
+        ValueError: the policies differ in ``control`` or in what the options say, they differ in
+            ``scope`` and observe pictures, or there isn't one per agent.
     """
-    for name in ("scope", "control"):
-        values = {getattr(policy, name) for policy in policies.values()}
+    agents = options.get("agent_names", AGENTS)
+    if policies.keys() != set(agents):
+        raise ValueError(f"policies for {sorted(policies)}; agents: {', '.join(agents)}")
+    scopes = {choose("scope", policy.scope, SCOPES) for policy in policies.values()}
+    if len(scopes) > 1 and options.get("obs_type", "state") != "state":
+        raise ValueError(
+            f"policies of the scopes {', '.join(map(repr, sorted(scopes)))} can't share an "
+            f"environment with obs_type={options['obs_type']!r}; valid: 'state'"
+        )
+    wanted = {
+        "scope": {max(scopes, key=WIDENING.index)},
+        "control": {policy.control for policy in policies.values()},
+    }
+    for name, values in wanted.items():
         values |= {options[name]} if name in options else set()
-        if len(values) != 1:
+        if len(values) > 1:
             raise ValueError(
                 f"{name} of the policies and of the environment must be one, got "
-                f"{', '.join(map(repr, sorted(values))) or 'no policy'}"
+                f"{', '.join(map(repr, sorted(values)))}"
             )
-        options[name] = values.pop()
-    env = AlohaParallelEnv(task, **options)
-    if policies.keys() != set(env.possible_agents):
-        raise ValueError(
-            f"policies for {sorted(policies)}; agents: {', '.join(env.possible_agents)}"
-        )
-    return env
+    return {**options, **{name: values.pop() for name, values in wanted.items()}}

@@ -29,7 +29,8 @@ LAYERS = (
     ("single_agent_vector",),
     ("registration", "dm_environment", "policies"),
     ("evaluation", "tables"),
-    ("recording", "overlay", "strips", "remedies", "doctor"),
+    ("recording", "overlay", "strips", "remedies", "doctor", "crossplay"),
+    ("heat_map",),
     ("commands",),
     ("cli",),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import sys
@@ -13,15 +14,16 @@ import pytest
 import aloha_marl
 from aloha_marl import policies, recording
 from aloha_marl.evaluation import Episode, Evaluation, evaluate, play, wilson
+from aloha_marl.observations import SCOPES, WIDENING
 
 
 class Still:
     """Never moves; remembers what it was given."""
 
-    scope = "local"
     control = "joint_delta"
 
-    def __init__(self) -> None:
+    def __init__(self, scope: str = "local") -> None:
+        self.scope = scope
         self.seen: list[np.ndarray] = []
         self.resets = 0
 
@@ -65,6 +67,20 @@ def test_own_observation_only(still: dict[str, Still]) -> None:
         assert policy.resets == 1
         assert len(policy.seen) == 4
         np.testing.assert_array_equal(policy.seen[0], observations[agent])
+
+
+@pytest.mark.parametrize("scopes", [*itertools.permutations(SCOPES, 2)])
+def test_scopes_may_differ(task: str, scopes: tuple[str, str]) -> None:
+    """The environment has the wider scope; each policy is given what is in its own."""
+    arms = {agent: Still(scope) for agent, scope in zip(aloha_marl.AGENTS, scopes, strict=True)}
+    result = evaluate(task, arms, [3], max_cycles=2)
+    assert result.options["scope"] == max(scopes, key=WIDENING.index)
+    for agent, policy in arms.items():
+        env = aloha_marl.parallel_env(task, scope=policy.scope, control="joint_delta")
+        observations, _ = env.reset(seed=3)
+        np.testing.assert_array_equal(policy.seen[0], observations[agent])
+    with pytest.raises(ValueError, match=r"can't share .*obs_type='pixels'; valid: 'state'"):
+        evaluate(task, arms, [3], obs_type="pixels")
 
 
 def test_failure_is_counted(still: dict[str, Still]) -> None:
@@ -129,7 +145,7 @@ def test_policies_must_fit(still: dict[str, Still]) -> None:
         evaluate("transfer_cube", still, [0])
     with pytest.raises(ValueError, match="left_arm, right_arm"):
         evaluate("transfer_cube", {"left_arm": Still()}, [0])
-    with pytest.raises(ValueError, match="no policy"):
+    with pytest.raises(ValueError, match=r"policies for \[\]; agents: left_arm, right_arm"):
         evaluate("transfer_cube", {}, [0])
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from aloha_marl.arms import AGENTS, SIDES
 from aloha_marl.options import choose
 from aloha_marl.policies.scripted import EXPERTS, SCOPES, ScriptedPolicy
+from aloha_marl.policies.styles import STYLES
 from aloha_marl.policies.uniform import UniformPolicy
 
 
@@ -32,18 +33,19 @@ class Policy(Protocol):
         ...
 
 
-NAMES = ("scripted", "random")
+NAMES = (*STYLES, "random")
 """What :func:`load` knows."""
 
 
-def load(name: str, task: str, scope: str = "partner", seed: int = 0) -> dict[str, Policy]:
+def load(name: str, task: str, scope: str | None = None, seed: int = 0) -> dict[str, Policy]:
     """A policy per arm.
 
     Args:
-        name: "scripted" or "random".
+        name: "scripted", one of its styles such as "scripted:slow", or "random"; see ``NAMES``.
         task: "transfer_cube" or "insertion".
-        scope: of the observations it will be given, "partner" or "local".
-        seed: of random actions.
+        scope: of the observations it will be given, "partner" or "local"; without it what the style
+            reads, which is "partner" for all but "scripted:alone".
+        seed: of random actions, and of the errors of "scripted:novice".
 
     Returns:
         agent -> policy, under the default agent names.
@@ -53,9 +55,13 @@ def load(name: str, task: str, scope: str = "partner", seed: int = 0) -> dict[st
     """
     choose("policy", name, NAMES)
     choose("task", task, EXPERTS)
-    choose("scope", scope, SCOPES)
-    if name == "random":
-        return {agent: UniformPolicy([seed, i], scope) for i, agent in enumerate(AGENTS)}
+    choose("scope", scope, (*SCOPES, None))
+    style = STYLES.get(name)
+    if style is None:
+        return {
+            agent: UniformPolicy([seed, i], scope or SCOPES[0]) for i, agent in enumerate(AGENTS)
+        }
     return {
-        agent: ScriptedPolicy(task, side, scope) for agent, side in zip(AGENTS, SIDES, strict=True)
+        agent: ScriptedPolicy(task, side, scope or style.scope, style, [seed, i])
+        for i, (agent, side) in enumerate(zip(AGENTS, SIDES, strict=True))
     }

@@ -6,12 +6,15 @@ from collections.abc import Callable
 
 import numpy as np
 
+from aloha_marl.arms import JOINTS
 from aloha_marl.observations import Layout
 from aloha_marl.policies import insertion, transfer_cube
 from aloha_marl.policies.motion import Motion, View, drive
+from aloha_marl.policies.noise import Noise
+from aloha_marl.policies.styles import STYLES, Style
 from aloha_marl.tasks import TASKS
 
-EXPERTS: dict[str, dict[str, Callable[[View], Motion]]] = {
+EXPERTS: dict[str, dict[str, Callable[[View, Style], Motion]]] = {
     "transfer_cube": {"left": transfer_cube.take, "right": transfer_cube.give},
     "insertion": {"left": insertion.hold_socket, "right": insertion.insert_peg},
 }
@@ -30,14 +33,25 @@ class ScriptedPolicy:
         task: a name in ``EXPERTS``.
         side: "left" or "right".
         scope: of the observations it will be given.
+        style: how it plays.
+        seed: of its errors, if the style makes some.
     """
 
     control = "joint_position"
 
-    def __init__(self, task: str, side: str, scope: str):
+    def __init__(
+        self,
+        task: str,
+        side: str,
+        scope: str,
+        style: Style = STYLES["scripted"],
+        seed: int | list[int] = 0,
+    ):
         self.scope = scope
+        self._style = style
         self._expert = EXPERTS[task][side]
         self._layout = Layout(tuple(TASKS[task].objects), scope)
+        self._noise = Noise(seed, self._layout.size, len(JOINTS))
 
     def __call__(self, observation: np.ndarray) -> np.ndarray:
         """(D,) or (N, D) observations to (7,) or (N, 7) actions.
@@ -50,9 +64,12 @@ class ScriptedPolicy:
                 f"observation of shape {observation.shape}; this policy reads "
                 f"({self._layout.size},) or (N, {self._layout.size}), scope {self.scope!r}"
             )
-        view = View(np.atleast_2d(observation), self._layout)
-        actions = drive(view, self._expert(view)).astype(np.float32)
-        return actions.reshape(*observation.shape[:-1], actions.shape[-1])
+        rows, style = np.atleast_2d(observation), self._style
+        view = View(rows, self._layout)
+        actions = drive(view, self._expert(view, style), style.speed)
+        if style.noise:
+            actions[:, : len(JOINTS)] += style.noise * self._noise(rows)
+        return actions.astype(np.float32).reshape(*observation.shape[:-1], actions.shape[-1])
 
     def reset(self) -> None:
         """Starts an episode: nothing to forget."""
