@@ -59,12 +59,23 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
     ``"pixels_agent_pos"`` it is ``{"pixels": {camera: ...}, "agent_pos": the Box above}``.
 
     ## Rewards, starting state, episode end
-    Both agents get the team's reward: the stage 0..4 (``staged``) or 1 on success (``sparse``). Objects
-    start anywhere in the task's ranges at any yaw, the arms within 0.1 rad of ``home``. Stage 4 is
-    success and terminates; ``max_cycles`` or a diverged simulation truncate. Both agents end together.
+    | ``reward`` | in every step | per episode |
+    |---|---|---|
+    | ``staged`` | the stage 0..4, to both agents | up to 4 ``max_cycles`` |
+    | ``sparse`` | 1 on success, to both agents | 0 or 1 |
+    | ``dense`` | each arm's progress since its best in the episode, in the terms of the task | 0 .. 1 |
+
+    With ``credit="team"`` both agents get the mean of both shares, with ``"individual"`` each its own; of
+    ``staged`` and ``sparse`` the shares are equal.
+
+    Objects start anywhere in the task's ranges at any yaw, the arms within 0.1 rad of ``home``. Stage 4
+    is success and terminates; ``max_cycles`` or a diverged simulation truncate. Both agents end together.
 
     ## Infos
-    Numbers only, the same keys at reset and step: ``is_success``, ``stage``, ``diverged``.
+    Numbers only, the same keys at reset and step: ``is_success``, ``stage``, ``diverged``. With
+    ``reward="dense"`` also ``reward_<term>``, what each term of the task paid the arm before credit is
+    given. With ``metrics=True`` also how the arms worked together, told when the episode ends
+    (:data:`aloha_marl.metrics.BOTH`, :data:`aloha_marl.metrics.OWN`).
 
     ## Version history
     * v0: first version.
@@ -147,20 +158,24 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
         if not self.agents:
             raise RuntimeError("no episode is running: call reset() first")
         core = self.core
-        core.step(self._agents.actions(actions, ()))
+        core.step(self.check_actions(actions))
         agents = self.possible_agents
-        reward = float(core.reward[0])
+        rewards = dict(zip(agents, core.rewards[:, 0].tolist(), strict=True))
         terminated, truncated = bool(core.terminated[0]), bool(core.truncated[0])
         observations, infos = self._observations(), self._infos()
         if terminated or truncated:
             self.agents = []
         return (
             observations,
-            dict.fromkeys(agents, reward),
+            rewards,
             dict.fromkeys(agents, terminated),
             dict.fromkeys(agents, truncated),
             infos,
         )
+
+    def check_actions(self, actions: Mapping[AgentID, Any]) -> np.ndarray:
+        """(1, 2, 7) those actions, the left arm's first; raises what :meth:`step` would of them."""
+        return self._agents.actions(actions, ())
 
     def state(self) -> np.ndarray:
         """(S,) float32: both arms' own quantities, the left arm's first, for a central critic."""
@@ -274,5 +289,9 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
         return row_of(self._agents.observations(), 0)
 
     def _infos(self) -> dict[AgentID, dict[str, Any]]:
-        info = {key: values.item() for key, values in self.core.infos().items()}
-        return {agent: dict(info) for agent in self.possible_agents}
+        infos = self.core.infos()
+        both = {name: values.item() for name, values in infos.both.items()}
+        return {
+            agent: both | {name: values[arm].item() for name, values in infos.own.items()}
+            for arm, agent in enumerate(self.possible_agents)
+        }
