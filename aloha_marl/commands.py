@@ -209,6 +209,7 @@ def crossplay(
         with progress(console, name, len(names) ** 2 * episodes) as done:
             result = play_pairs(name, arms, seeds, on_episode=done)
         console.print(matrix(result))
+        console.print(result.summary())
         path = out / f"crossplay_{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(result.to_json())
@@ -314,7 +315,7 @@ def matrix(result: Crossplay) -> Table:
 
     content = result.table(cell)
     style = {"box": box.SIMPLE_HEAD, "show_edge": False, "padding": 0}
-    table = Table(title=content.title, caption=result.summary(), **style)
+    table = Table(title=content.title, **style)
     for title in content.columns:
         table.add_column(escape(title.replace(" \\ ", " \\\n")), justify="right")
     for row in content.rows:

@@ -36,13 +36,13 @@ def test_equals_single_episodes(task: str) -> None:
     """Every episode, of whatever scopes and noise, is the one that ``evaluate`` plays."""
     zoo = {name: policies.load(name, task) for name in ("scripted:alone", "scripted:novice")}
     seeds, played = (10_000, 7), []
-    result = crossplay(task, zoo, seeds, on_episode=played.append)
+    result = crossplay(task, zoo, seeds, on_episode=played.append, max_cycles=160)
     assert result.names == tuple(zoo)
     names = [(left, right) for left in zoo for right in zoo]
     assert [(pair["left"], pair["right"]) for pair in result.pairs] == names
     for number, pair in enumerate(result.pairs):
         arms = {agent: zoo[pair[side]][agent] for agent, side in zip(AGENTS, SIDES, strict=True)}
-        single = evaluate(task, arms, seeds)
+        single = evaluate(task, arms, seeds, max_cycles=160)
         together = played[number * len(seeds) : (number + 1) * len(seeds)]
         assert sorted(together, key=lambda episode: seeds.index(episode.seed)) == list(
             single.episodes
