@@ -31,7 +31,8 @@ LAYERS = (
     ("single_agent_vector",),
     ("registration", "dm_environment", "policies"),
     ("evaluation", "tables"),
-    ("recording", "overlay", "strips", "playback", "remedies", "doctor"),
+    ("recording", "overlay", "strips", "playback", "remedies", "doctor", "crossplay"),
+    ("heat_map",),
     ("commands",),
     ("cli",),
 )

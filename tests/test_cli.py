@@ -15,7 +15,7 @@ pytest.importorskip("rich")
 
 from typer.testing import CliRunner
 
-from aloha_marl import cli, commands, recording
+from aloha_marl import cli, commands, policies, recording
 from aloha_marl.control import CONTROLS
 from aloha_marl.observations import SCOPES, Layout
 from aloha_marl.tasks import TASKS
@@ -33,7 +33,7 @@ def run(*arguments: str, code: int = 0) -> str:
 def test_help() -> None:
     """Every subcommand is listed and has a help text."""
     text = run("--help")
-    for name in ("demo", "eval", "show", "view"):
+    for name in ("demo", "eval", "crossplay", "show", "view"):
         assert name in text
         assert "--help" in run(name, "--help")
 
@@ -99,6 +99,38 @@ def test_eval_options(tmp_path: Path) -> None:
     assert (kept["rules"], kept["start"], kept["max_cycles"]) == ("gym_aloha", "gym_aloha", 3)
 
 
+def test_eval_styles(tmp_path: Path) -> None:
+    """A style reads its own scope unless another is asked for."""
+    for scope, arguments in {"local": (), "partner": ("--scope", "partner")}.items():
+        file = tmp_path / f"{scope}.json"
+        policy = ("--policy", "scripted:alone", "--max-cycles", "2", *arguments)
+        run("eval", "--episodes", "1", *policy, "--json", str(file))
+        assert json.loads(file.read_text())["options"]["scope"] == scope
+
+
+def test_crossplay(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prints the matrix and writes it twice: as JSON, and as a picture if matplotlib is there."""
+    monkeypatch.chdir(tmp_path)
+    names = ("scripted:fast", "scripted:high")
+    arguments = ("crossplay", *names, names[0], "--task", task, "--episodes", "1")
+    text = run(*arguments, "--first-seed", "20000")
+    rows = [line.split() for line in text.splitlines()]
+    assert ["fast", "100", "0", "50"] in rows
+    assert ["21-100", "0-79"] in rows
+    assert ["high", "0", "100", "50"] in rows
+    assert "with itself 100.0%, strangers 0.0%" in text
+    assert f"out/crossplay_{task}.json and .png" in text
+    file = tmp_path / "out" / f"crossplay_{task}.json"
+    content = json.loads(file.read_text())
+    assert (content["names"], content["seeds"]) == (list(names), [20_000])
+    assert file.with_suffix(".png").stat().st_size > 10_000
+
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    text = run("crossplay", names[0], "--task", task, "--episodes", "1", "--out", "plain")
+    assert "pip install 'aloha_marl[cli]'" in text
+    assert [path.name for path in (tmp_path / "plain").iterdir()] == [file.name]
+
+
 @pytest.mark.parametrize("scope", SCOPES)
 def test_show(task: str, scope: str) -> None:
     """Lists every number of the observation."""
@@ -118,6 +150,9 @@ def test_show(task: str, scope: str) -> None:
         (("demo", "--task", "juggle"), TASK_NAMES),
         (("eval", "--task", "juggle"), TASK_NAMES),
         (("eval", "--policy", "genius"), ("scripted",)),
+        (("eval", "--policy", "scripted:lazy"), tuple(policies.NAMES)),
+        (("crossplay", "scripted", "genius"), tuple(policies.NAMES)),
+        (("crossplay", "--task", "juggle"), TASK_NAMES),
         (("eval", "--scope", "all"), ("partner", "local")),
         (("eval", "--control", "torque"), ("joint_position", "ee_delta")),
         (("view", "--task", "juggle"), TASK_NAMES),

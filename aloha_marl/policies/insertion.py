@@ -15,6 +15,7 @@ from aloha_marl.policies.motion import (
     stay,
     tool_rotation,
 )
+from aloha_marl.policies.styles import Style
 
 _PITCH = np.radians(75)
 
@@ -46,24 +47,26 @@ _ABOVE = {"peg": 0.009, "socket": 0.003}
 """How far above the object's middle it is gripped [m]: lower, the finger tips rub on the table."""
 
 
-def hold_socket(view: View) -> Motion:
+def hold_socket(view: View, style: Style) -> Motion:
     """The left arm: picks the socket up and holds it level at the meeting point."""
-    there = _carry(view, "socket", _SOCKET, "brings the socket to the meeting point")
+    meet = _SOCKET + (0, 0, style.height)
+    there = _carry(view, "socket", meet, "brings the socket to the meeting point")
     apart = np.abs(there.position - view.command_pos).max(axis=1)
     turn = rotation_vector(np.swapaxes(view.command_rot, -1, -2) @ there.rotation)
     arrived = (apart < 0.005) & (np.linalg.norm(turn, axis=1) < 0.03)
     # Arrived, it holds its command: following the socket while it is pushed would give way.
     entered = np.linalg.norm(view.peg_pos - view.socket_pos, axis=1) < _MOUTH + 0.005
     hold = stay(view, CLOSED, "holds the socket still")
-    return _pick_and_lift(view, "socket", hold.where(arrived | entered, there))
+    return _pick_and_lift(view, style, "socket", hold.where(arrived | entered, there))
 
 
-def insert_peg(view: View) -> Motion:
+def insert_peg(view: View, style: Style) -> Motion:
     """The right arm: picks the peg up, lines it up with the socket, pushes until they touch."""
     peg, socket = view.peg_pos, view.socket_pos
-    presented = np.all(np.abs(socket - _AXIS) < (0.03, 0.02, 0.02), axis=1)
+    meet = _AXIS + (0, 0, style.height)
+    presented = np.all(np.abs(socket - meet) < (0.03, 0.02, 0.02), axis=1)
     still = np.linalg.norm(view.socket_linvel, axis=1) < 0.03
-    target = np.where(presented[:, None], socket, _AXIS)
+    target = np.where(presented[:, None], socket, meet)
 
     gap = socket[:, 0] - peg[:, 0]
     aside = np.abs(socket - peg)[:, 1:].max(axis=1)
@@ -74,7 +77,7 @@ def insert_peg(view: View) -> Motion:
     push.speed = np.full(len(gap), _PUSH)
     touching = presented & (gap < _TOUCHING) & (aside < 0.012)
     stop = stay(view, CLOSED, "holds the peg inside")
-    return _pick_and_lift(view, "peg", stop.where(touching, push.where(lined_up, ready)))
+    return _pick_and_lift(view, style, "peg", stop.where(touching, push.where(lined_up, ready)))
 
 
 def _sign(view: View) -> np.ndarray:
@@ -96,7 +99,7 @@ def _carry(view: View, name: str, position: np.ndarray, phase: str) -> Motion:
     return motion(view, position - offset, rotation, phase=phase)
 
 
-def _pick_and_lift(view: View, name: str, carry: Motion) -> Motion:
+def _pick_and_lift(view: View, style: Style, name: str, carry: Motion) -> Motion:
     """Picks the object up, lifts it straight, and then does what is to be done with it."""
-    rotation = tool_rotation(grasp_azimuth(view, name, np.pi), _PITCH)
+    rotation = tool_rotation(grasp_azimuth(view, name, np.pi), _PITCH + style.pitch)
     return pick_and_carry(view, name, rotation, _WIDTH[name], _ABOVE[name], carry)

@@ -108,14 +108,20 @@ def stay(view: View, gripper: float, phase: str) -> Motion:
     return motion(view, view.command_pos, view.command_rot, 0.001, gripper, phase)
 
 
-def drive(view: View, goal: Motion) -> np.ndarray:
-    """(N, 7) ``joint_position`` actions that bring the commanded targets one step nearer the goal."""
+def drive(view: View, goal: Motion, pace: float = 1.0) -> np.ndarray:
+    """(N, 7) ``joint_position`` actions that bring the commanded targets one step nearer the goal.
+
+    Args:
+        view: the observation.
+        goal: of the tool.
+        pace: factor of all speeds.
+    """
     way = goal.position - view.command_pos
     turn = rotation_vector(np.swapaxes(view.command_rot, -1, -2) @ goal.rotation)
     straight = goal.speed > 0
-    speed = np.where(straight, goal.speed, 1.0)
+    speed = np.where(straight, goal.speed * pace, 1.0)
     share = np.minimum(1, speed / np.maximum(np.linalg.norm(way, axis=1), 1e-9))
-    turn_share = np.minimum(1, _MAX_TURN / np.maximum(np.linalg.norm(turn, axis=1), 1e-9))
+    turn_share = np.minimum(1, _MAX_TURN * pace / np.maximum(np.linalg.norm(turn, axis=1), 1e-9))
     position = view.command_pos + share[:, None] * way
     rotation = view.command_rot @ rotation_matrix(turn_share[:, None] * turn)
     position = np.where(straight[:, None], position, goal.position)
@@ -127,7 +133,7 @@ def drive(view: View, goal: Motion) -> np.ndarray:
     step = np.clip(joints, *np.transpose(JOINT_LIMITS)) - view.commanded
     # Speed up over a few steps: from what the arm does now.
     now = np.abs(view.joint_vel).max(axis=1) * _CONTROL_TIMESTEP
-    most = np.clip(now + _FIRST_JOINT_STEP, None, MAX_JOINT_STEP)
+    most = np.clip(now + _FIRST_JOINT_STEP * pace, None, MAX_JOINT_STEP * pace)
     share = np.minimum(1, most / np.maximum(np.abs(step).max(axis=1), 1e-9))
     return np.column_stack((view.commanded + share[:, None] * step, goal.gripper))
 

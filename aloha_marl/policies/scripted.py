@@ -6,13 +6,16 @@ from collections.abc import Callable
 
 import numpy as np
 
+from aloha_marl.arms import JOINTS
 from aloha_marl.observations import Layout
 from aloha_marl.policies import insertion, transfer_cube
 from aloha_marl.policies.adapters import ADAPTERS
 from aloha_marl.policies.motion import Motion, View, drive
+from aloha_marl.policies.noise import Noise
+from aloha_marl.policies.styles import STYLES, Style
 from aloha_marl.tasks import TASKS
 
-EXPERTS: dict[str, dict[str, Callable[[View], Motion]]] = {
+EXPERTS: dict[str, dict[str, Callable[[View, Style], Motion]]] = {
     "transfer_cube": {"left": transfer_cube.take, "right": transfer_cube.give},
     "insertion": {"left": insertion.hold_socket, "right": insertion.insert_peg},
 }
@@ -32,13 +35,25 @@ class ScriptedPolicy:
         side: "left" or "right".
         scope: of the observations it will be given.
         control: mode its actions are for.
+        style: how it plays.
+        seed: of its errors, if the style makes some.
     """
 
-    def __init__(self, task: str, side: str, scope: str, control: str):
+    def __init__(
+        self,
+        task: str,
+        side: str,
+        scope: str,
+        control: str,
+        style: Style = STYLES["scripted"],
+        seed: int | list[int] = 0,
+    ):
         self.scope, self.control = scope, control
+        self._style = style
         self._expert = EXPERTS[task][side]
         self._adapt = ADAPTERS[control]
         self._layout = Layout(tuple(TASKS[task].objects), scope)
+        self._noise = Noise(seed, self._layout.size, len(JOINTS))
 
     def __call__(self, observation: np.ndarray) -> np.ndarray:
         """(D,) or (N, D) observations to (7,) or (N, 7) actions.
@@ -46,8 +61,11 @@ class ScriptedPolicy:
         Raises:
             ValueError: the observations are not of this task and scope.
         """
-        view = self._view(observation)
-        actions = self._adapt(view, drive(view, self._expert(view))).astype(np.float32)
+        view, style = self._view(observation), self._style
+        targets = drive(view, self._expert(view, style), style.speed)
+        if style.noise:
+            targets[:, : len(JOINTS)] += style.noise * self._noise(np.atleast_2d(observation))
+        actions = self._adapt(view, targets).astype(np.float32)
         return actions.reshape(*observation.shape[:-1], actions.shape[-1])
 
     def phase(self, observation: np.ndarray) -> np.ndarray:
@@ -56,7 +74,9 @@ class ScriptedPolicy:
         Raises:
             ValueError: the observations are not of this task and scope.
         """
-        return self._expert(self._view(observation)).phase.reshape(observation.shape[:-1])
+        return self._expert(self._view(observation), self._style).phase.reshape(
+            observation.shape[:-1]
+        )
 
     def reset(self) -> None:
         """Starts an episode: nothing to forget."""
