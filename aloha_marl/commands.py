@@ -30,6 +30,7 @@ from aloha_marl.playback import KEYS, Playback
 from aloha_marl.policies import STYLES, scripted
 from aloha_marl.recording import FORMATS, record
 from aloha_marl.remedies import Machine, write_icd
+from aloha_marl.rewards import REWARDS
 from aloha_marl.strips import plot_episode
 from aloha_marl.tables import as_markdown, tables
 from aloha_marl.tasks import TASKS
@@ -123,16 +124,20 @@ def record_video(
         ),
     ] = None,
     form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(_FORMATS)}.")] = "mp4",
+    reward: Annotated[
+        str, typer.Option(help=f"What is shown as reward: {', '.join(REWARDS)}.")
+    ] = next(iter(REWARDS)),
     overlay: Annotated[bool, typer.Option(help="Write stage and rewards onto the video.")] = True,
     strip: Annotated[bool, typer.Option(help="Also plot each episode over time as PNG.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("out"),
 ) -> None:
     """Films episodes."""
     names, cameras = task or list(TASKS), tuple(camera or ("angle",))
+    options = {"reward": reward, "credit": "individual"}
     with usage_errors():
         choose("format", form, _FORMATS)
         for name in names:
-            env = environment(name, policies.load(policy, name))
+            env = environment(name, policies.load(policy, name), **options)
             env.pictures.check_cameras(cameras)
     console = Console(highlight=False)
 
@@ -140,10 +145,11 @@ def record_video(
         """A file after the other, each from policies of its own: both see the same random draws."""
         path = out / f"{name}_{policy.replace(':', '_')}_{number}.{form}"
         arms = policies.load(policy, name, seed=number)
-        yield path, record(name, arms, number, path, cameras=cameras, overlay=overlay)
+        film = record(name, arms, number, path, cameras=cameras, overlay=overlay, **options)
+        yield path, film
         if strip:
             arms, path = policies.load(policy, name, seed=number), path.with_suffix(".png")
-            yield path, plot_episode(name, arms, number, path)
+            yield path, plot_episode(name, arms, number, path, **options)
 
     try:
         for name in names:
