@@ -5,7 +5,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS = 1
 
 # Learning libraries, each with an environment of its own: some exclude one another.
-LIBRARIES := sb3
+LIBRARIES := sb3 torchrl
 # One version of PyTorch, installed first. For machines without a GPU there are builds without CUDA,
 # some gigabytes smaller: tell pip where to find them.
 TORCH ?= torch==2.13.0

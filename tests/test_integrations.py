@@ -15,7 +15,7 @@ import pytest
 from aloha_marl.integrations.requirements import SUPPORTED, library
 
 ROOT = Path(__file__).parent.parent
-ADAPTERS = {"stable_baselines3": "sb3"}
+ADAPTERS = {"stable_baselines3": "sb3", "torchrl": "torchrl"}
 """Module -> the extra it needs."""
 
 

@@ -9,6 +9,7 @@ from importlib import metadata
 
 SUPPORTED = {
     "sb3": ("stable-baselines3", "2.9", "3"),
+    "torchrl": ("torchrl", "0.11", "0.15"),
 }
 """Extra of this package -> the library it installs, the oldest version and the first that is too new."""
 
