@@ -5,9 +5,9 @@ BIN := .venv/bin
 export OMP_NUM_THREADS = 1
 
 # Learning libraries, each with an environment of its own: some exclude one another.
-LIBRARIES := sb3 torchrl
-# One version of PyTorch, installed first. For machines without a GPU there are builds without CUDA,
-# some gigabytes smaller: tell pip where to find them.
+LIBRARIES := sb3 torchrl benchmarl rllib
+# One version of PyTorch for all. For machines without a GPU there are builds without CUDA, some
+# gigabytes smaller: tell pip where to find them.
 TORCH ?= torch==2.13.0
 
 .PHONY: demo test integrations lint format docs clean
@@ -45,8 +45,7 @@ docs: .venv/installed  ## the pages and pictures made from the code
 
 .venvs/%/installed: pyproject.toml
 	$(PYTHON) -m venv .venvs/$*
-	.venvs/$*/bin/python -m pip install --quiet '$(TORCH)'
-	.venvs/$*/bin/python -m pip install --quiet --editable '.[$*,test]'
+	.venvs/$*/bin/python -m pip install --quiet '$(TORCH)' --editable '.[$*,test]'
 	touch $@
 
 .PRECIOUS: .venvs/%/installed

@@ -15,7 +15,12 @@ import pytest
 from aloha_marl.integrations.requirements import SUPPORTED, library
 
 ROOT = Path(__file__).parent.parent
-ADAPTERS = {"stable_baselines3": "sb3", "torchrl": "torchrl"}
+ADAPTERS = {
+    "stable_baselines3": "sb3",
+    "torchrl": "torchrl",
+    "benchmarl": "benchmarl",
+    "rllib": "rllib",
+}
 """Module -> the extra it needs."""
 
 

@@ -10,6 +10,8 @@ from importlib import metadata
 SUPPORTED = {
     "sb3": ("stable-baselines3", "2.9", "3"),
     "torchrl": ("torchrl", "0.11", "0.15"),
+    "benchmarl": ("benchmarl", "1.5", "1.6"),
+    "rllib": ("ray", "2.60", "3"),
 }
 """Extra of this package -> the library it installs, the oldest version and the first that is too new."""
 
