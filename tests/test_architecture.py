@@ -29,6 +29,7 @@ LAYERS = (
     ("wrappers",),
     ("single_agent", "transfer_cube_v0", "insertion_v0"),
     ("single_agent_vector",),
+    ("integrations",),
     ("registration", "dm_environment", "policies"),
     ("evaluation", "tables"),
     ("recording", "overlay", "strips", "playback", "remedies", "doctor", "crossplay"),
@@ -36,7 +37,8 @@ LAYERS = (
     ("commands",),
     ("cli",),
 )
-HEAVY = ("gym_aloha", "OpenGL", "dm_control", "dm_env", "torch", "scipy")
+HEAVY = ("gym_aloha", "OpenGL", "dm_control", "dm_env", "scipy")
+HEAVY += ("torch", "tensordict", "torchrl", "benchmarl", "ray", "stable_baselines3")
 HEAVY += ("imageio", "matplotlib", "PIL", "rich", "typer")
 
 
