@@ -4,13 +4,24 @@ BIN := .venv/bin
 # One thread per process: the tests run in parallel, the arrays are small.
 export OMP_NUM_THREADS = 1
 
-.PHONY: demo test lint format docs clean
+# Learning libraries, each with an environment of its own: some exclude one another.
+LIBRARIES := sb3 torchrl benchmarl rllib
+# One version of PyTorch for all. For machines without a GPU there are builds without CUDA, some
+# gigabytes smaller: tell pip where to find them.
+TORCH ?= torch==2.13.0
+
+.PHONY: demo test integrations lint format docs clean
 
 demo: .venv/installed  ## both tasks, five episodes each, a video each in out/
 	$(BIN)/aloha-marl demo
 
 test: lint  ## everything that must pass
 	$(BIN)/pytest -q -n 2
+
+integrations: $(LIBRARIES:%=integration-%)  ## each learning library's adapter and example
+
+integration-%: .venvs/%/installed
+	.venvs/$*/bin/python -m pytest -q tests/integrations/test_$*.py
 
 lint: .venv/installed
 	$(BIN)/ruff check
@@ -24,6 +35,7 @@ format: .venv/installed
 docs: .venv/installed  ## the pages and pictures made from the code
 	$(BIN)/aloha-marl show transfer_cube insertion --markdown > docs/observations.md
 	$(BIN)/python docs/pictures.py
+	$(BIN)/python docs/crossplay.py
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -32,5 +44,12 @@ docs: .venv/installed  ## the pages and pictures made from the code
 	$(BIN)/python -m pip install --quiet --no-deps gym-aloha
 	touch $@
 
+.venvs/%/installed: pyproject.toml
+	$(PYTHON) -m venv .venvs/$*
+	.venvs/$*/bin/python -m pip install --quiet '$(TORCH)' --editable '.[$*,test]'
+	touch $@
+
+.PRECIOUS: .venvs/%/installed
+
 clean:
-	rm -rf .venv build dist out
+	rm -rf .venv .venvs build dist out

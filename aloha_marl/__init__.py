@@ -24,7 +24,7 @@ with warnings.catch_warnings():
         finally:
             os.environ["MUJOCO_GL"] = _asked
 
-from aloha_marl import policies
+from aloha_marl import policies, wrappers
 from aloha_marl.arms import AGENTS, GROUP_MAP
 from aloha_marl.options import Options
 from aloha_marl.parallel_env import AlohaParallelEnv
@@ -54,4 +54,5 @@ __all__ = [
     "__version__",
     "parallel_env",
     "policies",
+    "wrappers",
 ]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
 from aloha_marl.arms import ACTION_SIZE, SIDES
-from aloha_marl.core import Core
+from aloha_marl.core import Core, replaced
 from aloha_marl.rendering import Pictures, own_camera
 
 AgentID = str
@@ -126,8 +126,23 @@ def picture_space(cameras: tuple[str, ...], height: int, width: int) -> spaces.D
     return spaces.Dict({name: spaces.Box(0, 255, (height, width, 3), np.uint8) for name in cameras})
 
 
-def row_of(batch: Any, row: int) -> Any:
-    """One simulation's part of nested dicts of arrays with a leading n."""
+def row_of(batch: Any, row: Any) -> Any:
+    """One simulation's part of nested dicts of arrays with a leading n, or several's, a copy."""
     if isinstance(batch, dict):
         return {key: row_of(value, row) for key, value in batch.items()}
     return batch[row]
+
+
+def batch_of(rows: Sequence[Any]) -> Any:
+    """Nested dicts of arrays with a leading n, of those of n simulations; copies."""
+    first = rows[0]
+    if isinstance(first, dict):
+        return {key: batch_of([row[key] for row in rows]) for key in first}
+    return np.stack(rows)
+
+
+def with_rows(batch: Any, rows: np.ndarray, new: Any) -> Any:
+    """A copy of nested dicts of arrays with a leading n, with other values in those rows."""
+    if isinstance(batch, dict):
+        return {key: with_rows(value, rows, new[key]) for key, value in batch.items()}
+    return replaced(batch, rows, new)

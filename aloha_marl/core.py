@@ -20,12 +20,13 @@ from aloha_marl.arms import (
     SIDES,
 )
 from aloha_marl.control import CONTROLS
+from aloha_marl.metrics import Metrics
 from aloha_marl.observations import Observer
 from aloha_marl.options import Options
 from aloha_marl.randomization import Randomization
 from aloha_marl.readings import Readings
-from aloha_marl.rewards import REWARDS
-from aloha_marl.scene import load_model
+from aloha_marl.rewards import REWARDS, Shaping, pooled
+from aloha_marl.scene import load_model, watched
 from aloha_marl.simulation import OneSimulation, Simulation
 from aloha_marl.tasks import SUCCESS, GymAlohaTask, Task
 
@@ -45,6 +46,8 @@ class State:
         elapsed: (n,) control steps since the reset.
         diverged: (n,) bool, the physics blew up in this episode.
         drawn: (n, P) the numbers domain randomisation drew for the episode.
+        earned: (n, 2, T) by side and term what a dense reward has paid and the episode began with.
+        metrics: (n, M) what the figures of the episode have added up.
     """
 
     physics: np.ndarray
@@ -53,6 +56,8 @@ class State:
     elapsed: np.ndarray
     diverged: np.ndarray
     drawn: np.ndarray
+    earned: np.ndarray
+    metrics: np.ndarray
 
     def __len__(self) -> int:
         return len(self.stage)
@@ -60,6 +65,31 @@ class State:
     def take(self, rows: np.ndarray) -> State:
         """The state of those of its simulations, a copy; a row may be taken more than once."""
         return State(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Infos:
+    """What is told beside observations and rewards, by name.
+
+    Attributes:
+        both: (n,) numbers of both arms together.
+        own: (2, n) numbers of the left and of the right arm.
+    """
+
+    both: dict[str, np.ndarray]
+    own: dict[str, np.ndarray]
+
+    def of(self, arm: int) -> dict[str, np.ndarray]:
+        """What an arm is told: name -> (n,)."""
+        return self.both | {name: values[arm] for name, values in self.own.items()}
+
+    def merged(self) -> dict[str, np.ndarray]:
+        """What both arms as one agent are told: an arm's own under ``left_<name>``, ``right_<name>``."""
+        return self.both | {
+            f"{side}_{name}": values[arm]
+            for name, values in self.own.items()
+            for arm, side in enumerate(SIDES)
+        }
 
 
 class Core:
@@ -72,7 +102,11 @@ class Core:
 
     Attributes, new arrays after every :meth:`reset`, :meth:`step` and :meth:`set_state`:
         stage: (n,) int 0..4.
-        reward: (n,) the team's reward of the last step.
+        shares: (2, n) what the left and the right arm earned in the last step.
+        rewards: (2, n) what they get for it, by the option ``credit``.
+        terms: T names of the terms of a dense reward, else none.
+        earned: (n, 2, T) by side and term what it has paid and the episode began with.
+        gained: (n, 2, T) what of that it paid in the last step.
         terminated: (n,) bool, success.
         truncated: (n,) bool, out of time or diverged.
         diverged: (n,) bool, the physics blew up in this episode.
@@ -88,7 +122,7 @@ class Core:
     ):
         self.task = task
         self.options = options
-        scene = task.scene()
+        scene = watched(task.scene()) if options.metrics else task.scene()
         self.model = load_model(scene)
         objects = [name for name, _ in scene.objects]
         self.randomization = Randomization(options.randomization, self.model, objects)
@@ -111,11 +145,19 @@ class Core:
         self._low, self._high, self._most_step = (
             np.broadcast_to(constant, self._ctrl.shape).copy() for constant in (*limits, most)
         )
-        self.control = CONTROLS[options.control](self._low, self._high)
+        self.control = CONTROLS[options.control](self._low, self._high, self._most_step)
         self._reward = REWARDS[options.reward]
 
         self.num_envs = n = self.simulation.num_envs
         self._memory, self._remembers = np.zeros((n, task.memory_size), int), False
+        self._shaping = Shaping(task, n, options.reward == "dense")
+        self.terms = self._shaping.terms
+        self._told = [f"reward_{term}" for term in self.terms]
+        self._pools = options.credit == "team" and bool(self.terms)
+        self.earned = np.zeros((n, len(SIDES), len(self._shaping.terms)))
+        self.gained = self.earned
+        self._metrics = Metrics(self.readings, self.simulation) if options.metrics else None
+        self._held: np.ndarray | None = None
         self.stage = np.zeros(n, int)
         self.elapsed = np.zeros(n, int)
         self.drawn = np.zeros((n, len(self.randomization.names)))
@@ -148,14 +190,20 @@ class Core:
                 drawn[i] = self.randomization.draw(rng)
         self._vary(rows, drawn)
         self.simulation.reset(rows, qpos, ctrl)
+        self._held = None
         self.elapsed = replaced(self.elapsed, rows, 0)
         self._remember(replaced(self._memory, rows, 0))
+        self.earned = replaced(self.earned, rows, 0)
         self._read()
         # The rows that go on have been judged already; judging them again would count their step twice.
-        stage, memory = self._judge()
+        stage, memory, level = self._judge()
         self.stage = replaced(self.stage, rows, stage[rows])
         self._remember(replaced(self._memory, rows, memory[rows]))
+        self.earned = replaced(self.earned, rows, level[rows])
+        self.gained = replaced(self.gained, rows, 0)
         self._conclude()
+        if self._metrics:
+            self._metrics.reset(rows, self.stage)
 
     def _draw_start(
         self, rng: np.random.Generator, seed: int | None, qpos: np.ndarray, ctrl: np.ndarray
@@ -179,6 +227,14 @@ class Core:
         if scale is not None:
             self.readings.rescale(rows, scale)
 
+    def hold(self, arms: np.ndarray) -> None:
+        """In the next step, and in no other, these arms keep their targets, whatever their actions.
+
+        Args:
+            arms: (n, 2) bool; they add to those that are held already.
+        """
+        self._held = arms if self._held is None else self._held | arms
+
     def step(self, actions: np.ndarray) -> None:
         """Advances all simulations by one control step of 0.02 s.
 
@@ -189,13 +245,19 @@ class Core:
         self.simulation.step(self._substeps)
         self.elapsed = self.elapsed + self._one
         self._read()
-        self.stage, memory = self._judge()
+        self.stage, memory, level = self._judge()
         self._remember(memory)
+        self.gained, self.earned = level - self.earned, level
         self._conclude()
+        if self._metrics:
+            self._metrics.update(self.elapsed, self.stage, self.shares)
 
     def _command(self, actions: np.ndarray) -> None:
         ctrl = self._ctrl
         targets = self.control.targets(actions, ctrl)
+        if self._held is not None:
+            np.copyto(targets, ctrl, where=self._held[:, :, None])
+            self._held = None
         # Within the limits, and not further from the targets in force than the slew limit.
         low, high = ctrl - self._most_step, ctrl + self._most_step
         np.maximum(low, self._low, out=low)
@@ -207,32 +269,42 @@ class Core:
         self.readings.update()
         self.diverged = self.simulation.diverged()
 
-    def _judge(self) -> tuple[np.ndarray, np.ndarray]:
-        """(n,) stages by the current readings, and the (n, m) memory after them."""
-        memory = self._memory
-        if self.options.rules == "gym_aloha":
-            stage = cast(GymAlohaTask, self.task).gym_aloha_stage(self.readings)
-        elif self.readings.touching or self._remembers:
-            stage, memory = self.task.stage(self.readings, memory)
+    def _judge(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(n,) stages by the current readings; (n, m) memory and (n, 2, T) earnings after them."""
+        readings, memory, level = self.readings, self._memory, self.earned
+        strict = self.options.rules == "strict"
+        if (strict or self.terms) and (readings.touching or self._remembers):
+            stage, memory = self.task.stage(readings, memory)
         else:
             stage = np.zeros(self.num_envs, int)
+        if self.terms:
+            level = np.maximum(level, self._shaping.level(readings, stage, memory))
+        if not strict:
+            stage = cast(GymAlohaTask, self.task).gym_aloha_stage(readings)
         if np.count_nonzero(self.diverged):
             # MuJoCo has put it back to zero: nothing is reached there.
             stage[self.diverged] = 0
-        return stage, memory
+            level = np.where(self.diverged[:, None, None], self.earned, level)
+        return stage, memory, level
 
     def _remember(self, memory: np.ndarray) -> None:
         if memory is not self._memory:
             self._memory, self._remembers = memory, bool(memory.any())
 
     def _conclude(self) -> None:
-        self.reward = self._reward(self.stage)
+        self.shares = self._reward(self.stage, self.gained)
+        self.rewards = pooled(self.shares) if self._pools else self.shares
         self.terminated = self.stage == self._success
         self.truncated = (self.elapsed >= self._max_cycles) | self.diverged
 
-    def infos(self) -> dict[str, np.ndarray]:
-        """What is told beside observations and rewards: name -> (n,) numbers."""
-        return {"is_success": self.terminated, "stage": self.stage, "diverged": self.diverged}
+    def infos(self) -> Infos:
+        """What is told beside observations and rewards."""
+        both = {"is_success": self.terminated, "stage": self.stage, "diverged": self.diverged}
+        own = dict(zip(self._told, self.gained.T, strict=True))
+        if self._metrics:
+            figures = self._metrics.told(self.terminated | self.truncated, self.elapsed)
+            both, own = both | figures[0], own | figures[1]
+        return Infos(both, own)
 
     def get_state(self, rows: np.ndarray) -> State:
         """A copy of the whole state of those simulations."""
@@ -243,15 +315,22 @@ class Core:
             self.elapsed[rows],
             self.diverged[rows],
             self.drawn[rows],
+            self.earned[rows],
+            self._metrics.values[rows] if self._metrics else np.empty((len(rows), 0)),
         )
 
     def set_state(self, rows: np.ndarray, state: State) -> None:
         """Goes back to a state; the same actions then give the same results bit for bit."""
         self._vary(rows, state.drawn)
         self.simulation.set_state(rows, state.physics, state.diverged)
+        self._held = None
         self._remember(replaced(self._memory, rows, state.memory))
         self.stage = replaced(self.stage, rows, state.stage)
         self.elapsed = replaced(self.elapsed, rows, state.elapsed)
+        self.earned = replaced(self.earned, rows, state.earned)
+        self.gained = replaced(self.gained, rows, 0)
+        if self._metrics:
+            self._metrics.values[rows] = state.metrics
         self._read()
         self._conclude()
 

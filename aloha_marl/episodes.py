@@ -10,8 +10,8 @@ import numpy as np
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 
-from aloha_marl.agents import row_of
-from aloha_marl.core import Core, replaced
+from aloha_marl.agents import row_of, with_rows
+from aloha_marl.core import Core, Infos
 from aloha_marl.options import is_whole
 
 Observe = Callable[[np.ndarray | None], Any]
@@ -25,12 +25,12 @@ class Ended:
     Attributes:
         rows: (n,) bool, whose episodes ended.
         observations: of all rows, with a leading n.
-        infos: name -> (n,).
+        infos: of all rows.
     """
 
     rows: np.ndarray
     observations: Any
-    infos: dict[str, np.ndarray]
+    infos: Infos
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,17 +39,17 @@ class Step:
 
     Attributes:
         observations: with a leading n; of the new episode where one has started.
-        reward: (n,) of the team.
+        rewards: (2, n) of the left and the right arm.
         terminated, truncated: (n,) bool.
-        infos: name -> (n,).
+        infos: of all rows.
         ended: with ``AutoresetMode.SAME_STEP``, what ``observations`` and ``infos`` no longer tell.
     """
 
     observations: Any
-    reward: np.ndarray
+    rewards: np.ndarray
     terminated: np.ndarray
     truncated: np.ndarray
-    infos: dict[str, np.ndarray]
+    infos: Infos
     ended: Ended | None = None
 
 
@@ -60,12 +60,15 @@ class Episodes:
         core: the simulations.
         mode: when an episode that has ended starts again: in the same step, in the next one, whose
             action is ignored, or when it is reset.
+
+    Attributes:
+        generators: of each row.
     """
 
     def __init__(self, core: Core, mode: AutoresetMode):
         self._core = core
         self._mode = mode
-        self._generators = [seeding.np_random()[0] for _ in range(core.num_envs)]
+        self.generators = [seeding.np_random()[0] for _ in range(core.num_envs)]
         self._begun = np.zeros(core.num_envs, bool)
 
     def reset(self, seed: Any, options: Mapping[str, Any] | None) -> np.ndarray:
@@ -87,7 +90,7 @@ class Episodes:
         rows = np.flatnonzero(mask)
         for row in rows:
             if seeds[row] is not None:
-                self._generators[row], _ = seeding.np_random(seeds[row])
+                self.generators[row], _ = seeding.np_random(seeds[row])
         self._start(rows, seeds)
         return mask
 
@@ -107,18 +110,18 @@ class Episodes:
         if self._mode is AutoresetMode.NEXT_STEP and over.any():
             # Their step was for nothing, once an episode: simpler than to step the others alone.
             self._start(np.flatnonzero(over))
-            return self._result(observe(None), np.where(over, 0, core.reward))
+            return self._result(observe(None), np.where(over, 0, core.rewards))
         observations = observe(None)
         if self._mode is not AutoresetMode.SAME_STEP:
-            return self._result(observations, core.reward)
+            return self._result(observations, core.rewards)
         over = core.terminated | core.truncated
         if not over.any():
-            return self._result(observations, core.reward)
-        outcome = core.reward, core.terminated, core.truncated
+            return self._result(observations, core.rewards)
+        outcome = core.rewards, core.terminated, core.truncated
         ended = Ended(over, observations, core.infos())
         rows = np.flatnonzero(over)
         self._start(rows)
-        observations = _replaced(observations, rows, observe(rows))
+        observations = with_rows(observations, rows, observe(rows))
         return Step(observations, *outcome, core.infos(), ended)
 
     def resume(self, rows: np.ndarray) -> None:
@@ -126,14 +129,14 @@ class Episodes:
         self._begun[rows] = True
 
     def _start(self, rows: np.ndarray, seeds: Sequence[int | None] | None = None) -> None:
-        drawn_from = [self._generators[row] for row in rows]
+        drawn_from = [self.generators[row] for row in rows]
         own = [None] * len(rows) if seeds is None else [seeds[row] for row in rows]
         self._core.reset(rows, drawn_from, own)
         self._begun[rows] = True
 
-    def _result(self, observations: Any, reward: np.ndarray) -> Step:
+    def _result(self, observations: Any, rewards: np.ndarray) -> Step:
         core = self._core
-        return Step(observations, reward, core.terminated, core.truncated, core.infos())
+        return Step(observations, rewards, core.terminated, core.truncated, core.infos())
 
     def _over(self) -> np.ndarray:
         """(n,) bool: whose episode has ended and will start again by itself."""
@@ -186,29 +189,25 @@ def vector_infos(infos: Mapping[str, np.ndarray], told: np.ndarray) -> dict[str,
     return result
 
 
-def final_infos(ended: Ended, observations: Any) -> dict[str, Any]:
+def final_infos(
+    rows: np.ndarray, observations: Any, infos: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
     """``final_obs`` and ``final_info`` of the rows that ended.
 
     Args:
-        ended: which.
+        rows: (n,) bool, which.
         observations: of all rows when they ended.
+        infos: name -> (n,) of all rows then.
     """
-    final = np.full(len(ended.rows), None, object)
-    for row in np.flatnonzero(ended.rows).tolist():
+    final = np.full(len(rows), None, object)
+    for row in np.flatnonzero(rows).tolist():
         final[row] = row_of(observations, row)
     return {
         "final_obs": final,
-        "_final_obs": ended.rows.copy(),
-        "final_info": vector_infos(ended.infos, ended.rows),
-        "_final_info": ended.rows.copy(),
+        "_final_obs": rows.copy(),
+        "final_info": vector_infos(infos, rows),
+        "_final_info": rows.copy(),
     }
-
-
-def _replaced(observations: Any, rows: np.ndarray, new: Any) -> Any:
-    """A copy of nested arrays with other values in those rows."""
-    if isinstance(observations, dict):
-        return {key: _replaced(value, rows, new[key]) for key, value in observations.items()}
-    return replaced(observations, rows, new)
 
 
 def _named(rows: np.ndarray) -> str:

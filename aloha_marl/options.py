@@ -12,7 +12,7 @@ from aloha_marl.arms import AGENTS
 from aloha_marl.control import CONTROLS
 from aloha_marl.observations import SCOPES
 from aloha_marl.randomization import RANGES, check_ranges
-from aloha_marl.rewards import REWARDS
+from aloha_marl.rewards import CREDITS, REWARDS
 from aloha_marl.tasks import TASKS, Task
 
 OBS_TYPES = ("state", "pixels", "pixels_agent_pos")
@@ -65,13 +65,19 @@ class Options:
     Attributes:
         obs_type: "state", "pixels" (own wrist camera and ``top``) or "pixels_agent_pos" (both).
         scope: what one arm may know: "partner", "local", "proprioception" or "full".
-        control: what the actions mean: "joint_position", "joint_position_normalized", "joint_delta".
-        reward: "staged" (the stage at every step) or "sparse" (1 on success).
+        control: what the actions mean: "joint_position", "joint_position_normalized", "joint_delta" or
+            "ee_delta".
+        reward: "staged" (the stage at every step), "sparse" (1 on success) or "dense" (each arm's own
+            progress, at most 1 in an episode).
+        credit: "team" (both arms get the mean of their shares) or "individual" (each its own). Of
+            "staged" and "sparse" both have the same share.
         rules: how stages are judged, "strict" or "gym_aloha".
         start: "random" (any yaw, joints +-0.1 rad) or "gym_aloha" (fixed arms, no yaw).
         max_cycles: control steps (50 Hz) until an episode is truncated.
         max_joint_speed: limit of the speed of the commanded joint targets [rad/s], or None. Without
             it full-range actions make the simulation diverge in about 0.5 % of the steps.
+        metrics: whether infos tell how the arms worked together when an episode ends; see
+            :mod:`aloha_marl.metrics`.
         randomization: what is drawn anew at every reset: a name of
             :data:`aloha_marl.randomization.RANGES` -> (low, high).
         agent_names: names of the left and the right arm.
@@ -80,7 +86,8 @@ class Options:
         visualization_width, visualization_height: size of ``render()`` [pixels]; a window's is fixed.
         render_mode: "rgb_array", "depth_array" or None: what ``render()`` returns. With "human" it
             returns None: every reset and step shows in a window, in real time.
-        render_quality: "fast" or "high" for observed pictures; ``render()`` is always "high".
+        render_quality: of observed pictures, "fast" or "high", with shadows and the table's grain;
+            ``render()`` also smooths edges.
         visuals: "own", or "gym_aloha" to draw the meshes, cameras and lights of an installed
             gym-aloha. "high" pictures are then gym-aloha's own. A window always shows "own".
     """
@@ -89,10 +96,12 @@ class Options:
     scope: str = "partner"
     control: str = "joint_position"
     reward: str = "staged"
+    credit: str = "team"
     rules: str = "strict"
     start: str = "random"
     max_cycles: int = 300
     max_joint_speed: float | None = 3.14
+    metrics: bool = False
     randomization: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     agent_names: tuple[str, str] = AGENTS
     cameras: tuple[str, ...] = ("wrist_wide", "top")
@@ -120,6 +129,7 @@ class Options:
         options = cls(**keywords)
         choose("rules", options.rules, task.rules)
         choose("visuals", options.visuals, task.visuals)
+        choose("reward", options.reward, task.rewards)
         return options
 
     def __post_init__(self) -> None:
@@ -127,7 +137,10 @@ class Options:
         choose("scope", self.scope, SCOPES)
         choose("control", self.control, CONTROLS)
         choose("reward", self.reward, REWARDS)
+        choose("credit", self.credit, CREDITS)
         choose("start", self.start, STARTS)
+        if not isinstance(self.metrics, bool):
+            raise ValueError(f"metrics={self.metrics!r} must be True or False")
         choose("render_mode", self.render_mode, (*RENDER_MODES, None))
         choose("render_quality", self.render_quality, RENDER_QUALITIES)
         for name in (

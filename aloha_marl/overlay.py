@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,10 @@ class Overlay:
 
         self._env = env
         # Room for the widest texts, so that nothing moves when a number grows.
-        widest = [self._texts(env.options.max_cycles, stage, stage) for stage in range(SUCCESS + 1)]
+        widest = [
+            self._texts(env.options.max_cycles, stage, (0.25 if env.core.terms else stage,) * 2)
+            for stage in range(SUCCESS + 1)
+        ]
         sizes = range(max(_LEGIBLE, env.options.visualization_height // 26), 3, -1)
         trials = [
             *((1, size) for size in sizes if size >= _LEGIBLE),
@@ -69,7 +73,7 @@ class Overlay:
         colour = _GREEN if stage == SUCCESS else _DARK
         bar = Image.blend(behind, Image.new("RGB", behind.size, colour), _OPACITY)
         pen = ImageDraw.Draw(bar)
-        halves = self._texts(int(core.elapsed[0]), stage, float(core.reward[0]))
+        halves = self._texts(int(core.elapsed[0]), stage, core.rewards[:, 0].tolist())
         tops = (0, self.height - self._line)
         for texts, places, top in zip(halves, self._places, tops, strict=True):
             base = top + round(0.72 * self._line)
@@ -89,15 +93,17 @@ class Overlay:
                 (left, base - self._box, left + self._box - 1, base - 1), fill, fill or _GREY
             )
 
-    def _texts(self, step: int, stage: int, reward: float) -> tuple[tuple[str, ...], ...]:
+    def _texts(
+        self, step: int, stage: int, rewards: Sequence[float]
+    ) -> tuple[tuple[str, ...], ...]:
         """The two halves of the bar."""
         return (
             (self._env.task.name, f"step {step}", f"{step * CONTROL_TIMESTEP:.2f} s"),
             (
                 "success" if stage == SUCCESS else f"stage {stage}",
                 _BOXES,
-                f"reward {SIDES[0]} {reward:g}",
-                f"{SIDES[1]} {reward:g}",
+                f"reward {SIDES[0]} {_short(rewards[0])}",
+                f"{SIDES[1]} {_short(rewards[1])}",
             ),
         )
 
@@ -109,3 +115,7 @@ class Overlay:
             widest = max(boxes if t == _BOXES else self._font.getlength(t) for t in texts)
             places.append(places[-1] + round(widest) + self._gap)
         return places
+
+
+def _short(reward: float) -> str:
+    return f"{reward:g}" if reward == round(reward) else f"{reward:.2f}"

@@ -44,6 +44,15 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
     | 5 | wrist_rotate | -3.14158 .. 3.14158 | -1 .. 1 | -1 .. 1 x 0.05 rad |
     | 6 | gripper | 0 closed .. 1 open | -1 closed .. 1 open | -1 .. 1 x 0.2 |
 
+    | index | name | ``ee_delta``: steps of the tool from its commanded pose, in the arm's base frame |
+    |---|---|---|
+    | 0, 1, 2 | x, y, z | -1 .. 1 x 0.015 m |
+    | 3, 4, 5 | rx, ry, rz | -1 .. 1 x 0.1 rad, a rotation vector about the tool centre point |
+    | 6 | gripper | -1 .. 1 x 0.2 |
+
+    A zero holds in both delta modes. A step of the tool that the joints are too slow for is shortened as a
+    whole; one beyond their limits or out of reach goes as near as one step of damped least squares does.
+
     ## Observations
     ``Box(D,) float32`` with finite bounds, the same for both agents, every quantity in the arm's own
     base frame. D depends on the option ``scope`` and on the number k of objects (1 in transfer_cube,
@@ -60,12 +69,23 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
     ``"pixels_agent_pos"`` it is ``{"pixels": {camera: ...}, "agent_pos": the Box above}``.
 
     ## Rewards, starting state, episode end
-    Both agents get the team's reward: the stage 0..4 (``staged``) or 1 on success (``sparse``). Objects
-    start anywhere in the task's ranges at any yaw, the arms within 0.1 rad of ``home``. Stage 4 is
-    success and terminates; ``max_cycles`` or a diverged simulation truncate. Both agents end together.
+    | ``reward`` | in every step | per episode |
+    |---|---|---|
+    | ``staged`` | the stage 0..4, to both agents | up to 4 ``max_cycles`` |
+    | ``sparse`` | 1 on success, to both agents | 0 or 1 |
+    | ``dense`` | each arm's progress since its best in the episode, in the terms of the task | 0 .. 1 |
+
+    With ``credit="team"`` both agents get the mean of both shares, with ``"individual"`` each its own; of
+    ``staged`` and ``sparse`` the shares are equal.
+
+    Objects start anywhere in the task's ranges at any yaw, the arms within 0.1 rad of ``home``. Stage 4
+    is success and terminates; ``max_cycles`` or a diverged simulation truncate. Both agents end together.
 
     ## Infos
-    Numbers only, the same keys at reset and step: ``is_success``, ``stage``, ``diverged``.
+    Numbers only, the same keys at reset and step: ``is_success``, ``stage``, ``diverged``. With
+    ``reward="dense"`` also ``reward_<term>``, what each term of the task paid the arm before credit is
+    given. With ``metrics=True`` also how the arms worked together, told when the episode ends
+    (:data:`aloha_marl.metrics.BOTH`, :data:`aloha_marl.metrics.OWN`).
 
     ## Rendering
     ``render_mode="human"`` opens a window at the first reset and draws in it at every reset and step,
@@ -160,7 +180,7 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
         if not self.agents:
             raise RuntimeError("no episode is running: call reset() first")
         core = self.core
-        checked = self._agents.actions(actions, ())
+        checked = self.check_actions(actions)
         if self.viewer is None:
             core.step(checked)
         else:
@@ -168,18 +188,22 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
                 core.step(checked)
             self.viewer.show()
         agents = self.possible_agents
-        reward = float(core.reward[0])
+        rewards = dict(zip(agents, core.rewards[:, 0].tolist(), strict=True))
         terminated, truncated = bool(core.terminated[0]), bool(core.truncated[0])
         observations, infos = self._observations(), self._infos()
         if terminated or truncated:
             self.agents = []
         return (
             observations,
-            dict.fromkeys(agents, reward),
+            rewards,
             dict.fromkeys(agents, terminated),
             dict.fromkeys(agents, truncated),
             infos,
         )
+
+    def check_actions(self, actions: Mapping[AgentID, Any]) -> np.ndarray:
+        """(1, 2, 7) those actions, the left arm's first; raises what :meth:`step` would of them."""
+        return self._agents.actions(actions, ())
 
     def state(self) -> np.ndarray:
         """(S,) float32: both arms' own quantities, the left arm's first, for a central critic."""
@@ -295,5 +319,9 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
         return row_of(self._agents.observations(), 0)
 
     def _infos(self) -> dict[AgentID, dict[str, Any]]:
-        info = {key: values.item() for key, values in self.core.infos().items()}
-        return {agent: dict(info) for agent in self.possible_agents}
+        infos = self.core.infos()
+        both = {name: values.item() for name, values in infos.both.items()}
+        return {
+            agent: both | {name: values[arm].item() for name, values in infos.own.items()}
+            for arm, agent in enumerate(self.possible_agents)
+        }

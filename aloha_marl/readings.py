@@ -35,6 +35,7 @@ class Readings:
         finger_pos, finger_vel: (n, 2, 2) [m, m/s].
         touching: whether any finger of any simulation touches anything.
         finger_touch: (n, 2, k, 2) bool, which finger touches which object.
+        touched, gripped: (n, 2, k) bool, which arm has a finger at, or both around, which object.
         half_extents: (n, k, 3) half sizes [m] of a box around each object.
     """
 
@@ -72,7 +73,9 @@ class Readings:
         self._closed = np.zeros_like(self._left_finger)
         self._closed[:, :, 0] = GRIPPER_CLOSED / GRIPPER_SPAN
         self._poses = self.objects.reshape(n, len(SIDES), k, _OBJECT)
-        self._targets = ctrl.reshape(n, len(SIDES), -1)[:, :, : len(JOINTS)]
+        self._in_tool = self._poses[..., -3:]
+        targets = ctrl.reshape(n, len(SIDES), -1)
+        self._targets, self._finger_targets = np.split(targets, [len(JOINTS)], axis=2)
 
         # Columns of contacts: fingers with objects first, then the other pairs. A pair of objects may
         # be several columns, one for each two of their geoms: a product with zeros and ones adds them.
@@ -81,6 +84,9 @@ class Readings:
         counts = sensordata[:, arms:]
         self._finger_counts, self._other_counts = counts[:, :first], counts[:, first:]
         self._finger_sums, self._other_sums = columns[:first, :pairs], columns[first:, pairs:]
+        # The last pairs are those of the arms, if they are watched.
+        watched = sum(sizes[-len(scene.groups) - 1 :]) if scene.groups else 0
+        self._arm_counts = counts[:, counts.shape[1] - watched :]
         self._other_pairs = {frozenset(pair): i for i, pair in enumerate(scene.other_pairs())}
         self._no_touch = np.zeros((n, len(SIDES), k, len(FINGERS)), bool)
         # An object is held between the pads, not balanced on closed finger tips: the pads are at
@@ -109,13 +115,13 @@ class Readings:
         self._contacts = self._clearances = None
         self.touching = bool(np.count_nonzero(self._finger_counts))
         self.finger_touch = self._no_touch
-        self._touched = self._gripped = self._no_touch[..., 0]
+        self.touched = self.gripped = self._no_touch[..., 0]
         if self.touching:
             touch = (self._finger_counts @ self._finger_sums > 0).reshape(self._no_touch.shape)
             self.finger_touch = touch
             one, other = touch[..., 0], touch[..., 1]
-            self._touched = one | other
-            self._gripped = one & other & (self.gripper > self._least_opening)
+            self.touched = one | other
+            self.gripped = one & other & (self.gripper > self._least_opening)
 
     def rescale(self, rows: np.ndarray, scale: np.ndarray) -> None:
         """Takes objects of those rows to be (m, k) times as large as the model's."""
@@ -125,11 +131,19 @@ class Readings:
 
     def grip(self, side: str, name: str) -> np.ndarray:
         """(n,) bool: both fingers touch the object and it is between them."""
-        return self._gripped[:, SIDES.index(side), self.names.index(name)]
+        return self.gripped[:, SIDES.index(side), self.names.index(name)]
+
+    def finger_gap(self) -> np.ndarray:
+        """(n, 2, 2) commanded minus measured finger positions [m]."""
+        return self._finger_targets - self.finger_pos
+
+    def arms_touch(self) -> bool:
+        """Whether in any simulation an arm touches the other one or the table, if that is sensed."""
+        return bool(np.count_nonzero(self._arm_counts))
 
     def touch(self, side: str, name: str) -> np.ndarray:
         """(n,) bool: a finger of that arm touches the object."""
-        return self._touched[:, SIDES.index(side), self.names.index(name)]
+        return self.touched[:, SIDES.index(side), self.names.index(name)]
 
     def contact(self, first: str, second: str) -> np.ndarray:
         """(n,) bool: two geoms or objects touch; the table or a pair of ``Task.contacts``."""
@@ -137,8 +151,21 @@ class Readings:
             self._contacts = self._other_counts @ self._other_sums > 0
         return self._contacts[:, self._other_pairs[frozenset((first, second))]]
 
+    def distances(self) -> np.ndarray:
+        """(n, 2, k) from each arm's tool centre point to each object's middle [m]."""
+        square = self._in_tool * self._in_tool
+        return np.sqrt(square[..., 0] + square[..., 1] + square[..., 2])
+
+    def poses(self, name: str) -> np.ndarray:
+        """(6, n) position [m] and x axis of the object in the left arm's base frame."""
+        return self._poses[:, 0, self.names.index(name), :6].T
+
     def clearance(self, name: str) -> np.ndarray:
         """(n,) height of the object's lowest corner above the table top [m]."""
+        return self.clearances()[:, self.names.index(name)]
+
+    def clearances(self) -> np.ndarray:
+        """(n, k) the same of all objects."""
         if self._clearances is None:
             poses = self._poses[:, 0]  # the base frames share the world's z
             x_axis, z_axis = np.abs(poses[:, :, 5]), np.abs(poses[:, :, 8])
@@ -149,7 +176,7 @@ class Readings:
             for axis, half in zip((x_axis, y_axis, z_axis), self._half, strict=True):
                 lowest -= np.multiply(axis, half, out=axis)
             self._clearances = lowest
-        return self._clearances[:, self.names.index(name)]
+        return self._clearances
 
 
 def _geoms_of(model: mujoco.MjModel, body: str) -> range:

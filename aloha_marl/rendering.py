@@ -31,7 +31,8 @@ _OPEN: weakref.WeakSet[mujoco.Renderer] = weakref.WeakSet()
 _PROCESSES: set[int] = set()
 """This process, once it has drawn, and those it was forked from that had drawn before."""
 
-_INHERITED: list[mujoco.Renderer] = []
+_KEPT: list[mujoco.Renderer] = []
+"""What can't be freed here, and must not be by the garbage collector."""
 
 WINDOWS: weakref.WeakSet[Any] = weakref.WeakSet()
 """Viewers that have opened a window; while it is open GLFW is busy in its thread."""
@@ -39,7 +40,7 @@ WINDOWS: weakref.WeakSet[Any] = weakref.WeakSet()
 
 def _keep_what_a_parent_drew_with() -> None:
     """In a forked child: freeing the parent's contexts would hang, so they are kept for good."""
-    _INHERITED.extend(_OPEN)
+    _KEPT.extend(_OPEN)
     _OPEN.clear()
 
 
@@ -73,13 +74,22 @@ def _check_cameras(names: Iterable[str], model: mujoco.MjModel, own: bool = Fals
             raise ValueError(f"camera {name!r} does not exist; valid: {', '.join(valid)}")
 
 
+_SMALL = 64
+"""Width [texels] of a texture, such as the palette, that "fast" pictures keep."""
+
+_SHADOWS = {"fast": 0, "high": 1024}
+"""Quality -> size of the map of shadows [texels]. On a CPU four times the size takes three times as long,
+and smooth edges twice as long."""
+
+
 class Renderer:
     """Draws the cameras of one model in one size and quality.
 
     Args:
         model: the model whose data will be drawn.
         width, height: of the pictures [pixels].
-        quality: "fast" draws neither shadows nor multisampled edges; "high" draws both.
+        quality: "fast" draws plain surfaces, jagged edges and no shadows; "high" draws textures and
+            shadows, "best" also smooth edges and sharper shadows, as the model says.
 
     Raises:
         RuntimeError: no OpenGL context can be made; the message says what is missing.
@@ -92,8 +102,10 @@ class Renderer:
         model.vis.global_.offwidth = width
         model.vis.global_.offheight = height
         self._model = model
-        if quality == "fast":
-            model.vis.quality.offsamples = model.vis.quality.shadowsize = 0
+        if quality != "best":
+            model.vis.quality.offsamples = 0
+            model.vis.quality.shadowsize = _SHADOWS[quality]
+        self._factors = _plain(model) if quality == "fast" else np.ones_like(model.mat_rgba)
         self._cameras = camera_names(model)
         _check_fork()
         try:
@@ -119,6 +131,7 @@ class Renderer:
         self._free.atexit = False
         if quality == "fast":
             self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
+            _unsmooth_textures(model, self._renderer._mjr_context)
 
     def draw(self, model: mujoco.MjModel, data: mujoco.MjData, camera: str) -> np.ndarray:
         """(height, width, 3) uint8 picture of the current state, with the model's current looks."""
@@ -126,6 +139,7 @@ class Renderer:
             _check_cameras((camera,), model)
         for field in LOOKS:
             getattr(self._model, field)[:] = getattr(model, field)
+        self._model.mat_rgba[:] *= self._factors
         self._renderer.update_scene(data, self._cameras[camera])
         return self._renderer.render()
 
@@ -148,6 +162,43 @@ class Renderer:
         self._free()
 
 
+def _plain(model: mujoco.MjModel) -> np.ndarray:
+    """Takes large textures, such as the wood, off the materials, in place.
+
+    Returns:
+        (nmat, 4) factors of the materials' colours that give each the mean colour of its texture.
+    """
+    factors = np.ones_like(model.mat_rgba)
+    for material, textures in enumerate(model.mat_texid):
+        texture = textures[mujoco.mjtTextureRole.mjTEXROLE_RGB]
+        if texture >= 0 and model.tex_width[texture] > _SMALL:
+            width, channels = model.tex_width[texture], model.tex_nchannel[texture]
+            texels = model.tex_data[model.tex_adr[texture] :]
+            texels = texels[: width * model.tex_height[texture] * channels].reshape(-1, channels)
+            factors[material, :3] = texels[:, :3].mean(axis=0) / 255
+            textures[:] = -1
+    return factors
+
+
+def _unsmooth_textures(model: mujoco.MjModel, context: mujoco.MjrContext) -> None:
+    """Has the textures of the current context, the palette and the sky, looked up at one texel.
+
+    MuJoCo mixes eight of them and offers no choice; a processor takes long for that.
+    """
+    try:
+        from OpenGL import GL
+
+        for kind, name in zip(model.tex_type, context.texture, strict=False):
+            plane = kind == mujoco.mjtTexture.mjTEXTURE_2D
+            target = GL.GL_TEXTURE_2D if plane else GL.GL_TEXTURE_CUBE_MAP
+            GL.glBindTexture(target, int(name))
+            for use in (GL.GL_TEXTURE_MIN_FILTER, GL.GL_TEXTURE_MAG_FILTER):
+                GL.glTexParameteri(target, use, GL.GL_NEAREST)
+            GL.glBindTexture(target, 0)
+    except Exception:  # PyOpenGL may not know the platform; the pictures only take longer
+        return
+
+
 class Pictures:
     """Draws the simulations of an environment, only what is asked for.
 
@@ -164,6 +215,9 @@ class Pictures:
         self._renderers: dict[bool, Renderer] = {}
         self.model = core.model
         self._posed: mujoco.MjData | None = None
+        # gym-aloha's pictures are only its own if nothing is left out.
+        exact = core.options.visuals == "gym_aloha" and core.options.render_quality == "high"
+        self._observed = "best" if exact else core.options.render_quality
         if core.options.visuals == "gym_aloha":
             self.model = load_gym_aloha(core.task, core.model)
             self._posed = mujoco.MjData(self.model)
@@ -227,7 +281,7 @@ class Pictures:
                 self.model,
                 getattr(options, f"{use}_width"),
                 getattr(options, f"{use}_height"),
-                options.render_quality if observed else "high",
+                self._observed if observed else "best",
             )
             if observed:
                 _warn_of_software()
@@ -235,10 +289,16 @@ class Pictures:
 
 
 def _free(renderer: mujoco.Renderer) -> None:
-    if renderer in _OPEN:
-        _OPEN.discard(renderer)
-        # MuJoCo frees what has these numbers in the current context, which may be another's.
+    """Frees a context, unless that has been done or it is a parent process's."""
+    if renderer not in _OPEN:
+        return
+    _OPEN.discard(renderer)
+    try:
+        # MuJoCo deletes buffers by their number, in whichever context is current: it has to be this.
         renderer._gl_context.make_current()
+    except Exception:  # another thread still has it
+        _KEPT.append(renderer)
+    else:
         renderer.close()
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import mujoco
 
-from aloha_marl.arms import FINGERS, JOINTS, SIDES
+from aloha_marl.arms import AGENTS, FINGERS, JOINTS, SIDES
 from aloha_marl.visuals import merge_visuals
 
 _SENSOR = mujoco.mjtSensor
@@ -55,11 +55,13 @@ class SceneSpec:
         objects: body name -> names of its geoms whose contact counts as touching it.
         contacts: pairs of further geoms or objects whose contact the task wants to read. Each object
             with each finger, and each object with the table, are always there.
+        groups: further names -> geoms, which ``contacts`` may use.
     """
 
     xml: Path
     objects: tuple[tuple[str, tuple[str, ...]], ...]
     contacts: tuple[tuple[str, str], ...] = ()
+    groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def finger_pairs(self) -> Iterator[tuple[str, str]]:
         """(geom of a finger, object), ordered by side, object, finger."""
@@ -75,8 +77,8 @@ class SceneSpec:
         yield from self.contacts
 
     def geoms(self, name: str) -> tuple[str, ...]:
-        """The geoms of an object, or the geom of that name itself."""
-        return dict(self.objects).get(name, (name,))
+        """The geoms of an object or group, or the geom of that name itself."""
+        return dict(self.objects + self.groups).get(name, (name,))
 
     def contact_sizes(self) -> list[int]:
         """How many geom pairs stand behind each pair of :meth:`finger_pairs` and `other_pairs`."""
@@ -163,6 +165,21 @@ def _add(
 
 def _other(side: str) -> str:
     return SIDES[1 - SIDES.index(side)]
+
+
+def watched(scene: SceneSpec) -> SceneSpec:
+    """The scene with sensors for the contacts of the arms, which are named as the agents are."""
+    model = _compile(scene, scene.xml.stat().st_mtime_ns)
+    touching = [model.geom(i) for i in range(model.ngeom) if model.geom_contype[i]]
+    groups = tuple(
+        (
+            arm,
+            tuple(g.name for g in touching if model.body(g.bodyid[0]).name.startswith(f"{side}/")),
+        )
+        for arm, side in zip(AGENTS, SIDES, strict=True)
+    )
+    contacts = (AGENTS, *(("table", arm) for arm in AGENTS))
+    return dataclasses.replace(scene, contacts=scene.contacts + contacts, groups=groups)
 
 
 def load_model(scene: SceneSpec) -> mujoco.MjModel:

@@ -11,6 +11,7 @@ from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
 from aloha_marl.agents import row_of
+from aloha_marl.arms import SIDES
 from aloha_marl.merged import MERGED_ACTION_SIZE, MergedObserver, merged_action_space
 from aloha_marl.parallel_env import AlohaParallelEnv
 from aloha_marl.tasks import Task
@@ -38,7 +39,8 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
     ``angle`` and ``vis``.
 
     ## Rewards, episode end, infos
-    Those of the team; the infos are those of one arm.
+    The mean of the arms' rewards. Infos are those of one arm; what is told to each arm of itself is here
+    under ``left_<name>`` and ``right_<name>``.
 
     ## Version history
     * v0: first version.
@@ -74,7 +76,7 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
         """Starts an episode; see :meth:`AlohaParallelEnv.reset`."""
         super().reset(seed=seed)
         _, infos = self.env.reset(seed=seed, options=options)
-        return self._observation(), infos[self.env.possible_agents[0]]
+        return self._observation(), self._info(infos)
 
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Advances both arms by 0.02 s.
@@ -93,13 +95,13 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
         agents = self.env.possible_agents
         halves = dict(zip(agents, action.reshape(len(agents), -1), strict=True))
         _, rewards, terminations, truncations, infos = self.env.step(halves)
-        first = agents[0]
+        first, second = agents
         return (
             self._observation(),
-            rewards[first],
+            (rewards[first] + rewards[second]) / 2,
             terminations[first],
             truncations[first],
-            infos[first],
+            self._info(infos),
         )
 
     def render(self) -> np.ndarray | None:
@@ -112,6 +114,19 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
 
     def _observation(self) -> Any:
         return row_of(self._observer.observations(), 0)
+
+    def _info(self, infos: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+        """Both agents' infos as one, named as :meth:`Infos.merged` does."""
+        first = infos[self.env.possible_agents[0]]
+        own = self.base.core.infos().own
+        if not own:
+            return first
+        both = {name: value for name, value in first.items() if name not in own}
+        return both | {
+            f"{side}_{name}": infos[agent][name]
+            for name in own
+            for side, agent in zip(SIDES, self.env.possible_agents, strict=True)
+        }
 
 
 class GymAloha(AlohaSingleAgent):

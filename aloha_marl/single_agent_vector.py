@@ -55,7 +55,7 @@ class AlohaSingleAgentVector(VectorEnv[Any, np.ndarray, np.ndarray]):
     ) -> tuple[Any, dict[str, Any]]:
         """Starts episodes; see :meth:`AlohaVectorEnv.reset`."""
         started = self.env.episodes.reset(seed, options)
-        infos = vector_infos(self.env.core.infos(), started)
+        infos = vector_infos(self.env.core.infos().merged(), started)
         return self._observations(None), infos
 
     def step(
@@ -81,10 +81,11 @@ class AlohaSingleAgentVector(VectorEnv[Any, np.ndarray, np.ndarray]):
             raise ValueError(f"action in row {bad[0]} must be finite, got {actions[bad[0]]}")
         halves = actions.astype(float).reshape(-1, len(SIDES), ACTION_SIZE)
         step = self.env.episodes.step(halves, self._observations)
-        infos = vector_infos(step.infos, np.ones(self.num_envs, bool))
-        if step.ended is not None:
-            infos |= final_infos(step.ended, step.ended.observations)
-        return step.observations, step.reward, step.terminated, step.truncated, infos
+        infos = vector_infos(step.infos.merged(), np.ones(self.num_envs, bool))
+        if (ended := step.ended) is not None:
+            infos |= final_infos(ended.rows, ended.observations, ended.infos.merged())
+        reward = (step.rewards[0] + step.rewards[1]) / 2
+        return step.observations, reward, step.terminated, step.truncated, infos
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """What :meth:`AlohaSingleAgent.render` returns, per row; None if ``render_mode`` is None."""

@@ -166,7 +166,10 @@ class AlohaVectorEnv(EzPickle):
         inside = self._inside
         started = inside.episodes.reset(seed, options)
         told = inside.core.infos()
-        infos = {agent: vector_infos(told, started) for agent in self.possible_agents}
+        infos = {
+            agent: vector_infos(told.of(arm), started)
+            for arm, agent in enumerate(self.possible_agents)
+        }
         return inside.agents.observations(), self._per_agent(infos, started)
 
     def step(
@@ -189,25 +192,29 @@ class AlohaVectorEnv(EzPickle):
             RuntimeError: a row's episode has not begun, or is over and does not start again by itself.
         """
         inside = self._inside
-        checked = inside.agents.actions(actions, (self.num_envs,))
-        step = inside.episodes.step(checked, inside.agents.observations)
+        step = inside.episodes.step(self.check_actions(actions), inside.agents.observations)
         everywhere = np.ones(self.num_envs, bool)
         infos = {}
-        for agent in self.possible_agents:
-            infos[agent] = vector_infos(step.infos, everywhere)
-            if step.ended is not None:
-                infos[agent] |= final_infos(step.ended, step.ended.observations[agent])
-        rewards, terminations, truncations = (
+        for arm, agent in enumerate(self.possible_agents):
+            infos[agent] = vector_infos(step.infos.of(arm), everywhere)
+            if (ended := step.ended) is not None:
+                final = ended.observations[agent], ended.infos.of(arm)
+                infos[agent] |= final_infos(ended.rows, *final)
+        terminations, truncations = (
             {agent: values.copy() for agent in self.possible_agents}
-            for values in (step.reward, step.terminated, step.truncated)
+            for values in (step.terminated, step.truncated)
         )
         return (
             step.observations,
-            rewards,
+            dict(zip(self.possible_agents, step.rewards, strict=True)),
             terminations,
             truncations,
             self._per_agent(infos, everywhere),
         )
+
+    def check_actions(self, actions: Mapping[AgentID, Any]) -> np.ndarray:
+        """(N, 2, 7) those actions, the left arm's first; raises what :meth:`step` would of them."""
+        return self._inside.agents.actions(actions, (self.num_envs,))
 
     def state(self) -> np.ndarray:
         """(N, S) float32: both arms' own quantities, the left arm's first, for a central critic."""

@@ -211,7 +211,7 @@ def judging_seconds(core: Core) -> float:
     for _ in range(CALLS):
         core.readings.update()  # drops what the last judgement has worked out
         start = time.perf_counter()
-        core.stage, memory = core._judge()
+        core.stage, memory, _ = core._judge()
         core._remember(memory)
         core._conclude()
         spent += time.perf_counter() - start

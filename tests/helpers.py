@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import mujoco
 import numpy as np
 import pytest
+from allpairspy import AllPairs
 from gymnasium.vector import AutoresetMode
 
 import aloha_marl
-from aloha_marl.arms import FINGERS, JOINTS, PADS_MEET, SIDES
+from aloha_marl.arms import AGENTS, FINGERS, JOINTS, PADS_MEET, SIDES
 from aloha_marl.control import CONTROLS
 from aloha_marl.observations import SCOPES
-from aloha_marl.options import OBS_TYPES, STARTS
-from aloha_marl.rewards import REWARDS
+from aloha_marl.options import OBS_TYPES, RENDER_QUALITIES, STARTS
+from aloha_marl.rewards import CREDITS, REWARDS
 from aloha_marl.tasks import TASKS
 
 DATA = Path(__file__).parent / "data"
@@ -41,14 +43,18 @@ OPTION_VALUES: dict[str, tuple[Any, ...]] = {
     "reward": tuple(REWARDS),
     "rules": ("strict", "gym_aloha"),
     "start": STARTS,
-    "max_joint_speed": (None, 1.0),
-    "max_cycles": (7,),
-    "agent_names": (("arm_0", "arm_1"),),
-    "cameras": (("angle", "wrist"),),
-    "visuals": ("gym_aloha",),
+    "credit": CREDITS,
+    "metrics": (False, True),
+    "max_joint_speed": (3.14, None, 1.0),
+    "max_cycles": (30, 7),
+    "agent_names": (AGENTS, ("arm_0", "arm_1")),
+    "cameras": (("wrist_wide", "top"), ("angle", "wrist")),
+    "render_quality": RENDER_QUALITIES,
+    "visuals": ("own", "gym_aloha"),
+    "randomization": ({}, {"object_mass": (0.5, 2), "friction": (0.8, 1.2)}),
 }
-VARIANTS = [{}] + [{option: value} for option, values in OPTION_VALUES.items() for value in values]
-"""Keywords that change one option at a time, through every value."""
+VARIANTS = [{}] + [combination._asdict() for combination in AllPairs(OrderedDict(OPTION_VALUES))]
+"""Keywords in which every value of each option meets every value of each other one."""
 
 
 POISON = {
@@ -66,7 +72,8 @@ every_mode = pytest.mark.parametrize("mode", AutoresetMode, ids=lambda mode: mod
 
 def variant_id(variant: Any) -> str:
     """A readable id for a parametrised variant."""
-    return "-".join(f"{k}={v}" for k, v in variant.items()) or "default"
+    changed = {k: v for k, v in variant.items() if v != OPTION_VALUES[k][0]}
+    return "-".join(f"{k}={v}" for k, v in changed.items()) or "default"
 
 
 def make(task: str, **options: Any) -> aloha_marl.AlohaParallelEnv:

@@ -19,21 +19,26 @@ LAYERS = (
     ("simulation", "readings", "kinematics", "randomization"),
     ("batch_simulation",),
     ("observations", "control", "tasks"),
-    ("rewards", "options"),
+    ("rewards", "metrics"),
+    ("options",),
     ("core",),
     ("gym_aloha_scene", "rendering"),
     ("agents", "viewer"),
     ("merged", "episodes", "parallel_env"),
     ("vector_env", "pettingzoo_module"),
+    ("wrappers",),
     ("single_agent", "transfer_cube_v0", "insertion_v0"),
     ("single_agent_vector",),
+    ("integrations",),
     ("registration", "dm_environment", "policies"),
     ("evaluation", "tables"),
-    ("recording", "overlay", "strips", "playback", "remedies", "doctor"),
+    ("recording", "overlay", "strips", "playback", "remedies", "doctor", "crossplay"),
+    ("heat_map",),
     ("commands",),
     ("cli",),
 )
-HEAVY = ("gym_aloha", "OpenGL", "dm_control", "dm_env", "torch", "scipy")
+HEAVY = ("gym_aloha", "OpenGL", "dm_control", "dm_env", "scipy")
+HEAVY += ("torch", "tensordict", "torchrl", "benchmarl", "ray", "stable_baselines3")
 HEAVY += ("imageio", "matplotlib", "PIL", "rich", "typer")
 
 

@@ -127,7 +127,7 @@ def test_state_resumes_in_mid_grasp(name: str, when: int, rules: str) -> None:
         future = [resumed.state()]
         for action in motion["actions"][when : when + 80]:
             resumed.core.step(action.reshape(1, 2, 7).astype(float))
-            future += [resumed.state(), resumed.core.stage.copy(), resumed.core.reward.copy()]
+            future += [resumed.state(), resumed.core.stage.copy(), resumed.core.rewards.copy()]
         future += [physics(resumed), resumed.data.contact.geom.copy()]
         futures.append(future)
     for future in futures[1:]:

@@ -53,7 +53,8 @@ def variant_params() -> list[Any]:
     """Every variant; those with pictures are allowed the hints at dicts, renamed agents none."""
     params = []
     for variant in VARIANTS:
-        marks = [] if "agent_names" in variant else list(pettingzoo_hints)
+        renamed = variant.get("agent_names", aloha_marl.AGENTS) != aloha_marl.AGENTS
+        marks = [] if renamed else list(pettingzoo_hints)
         if variant.get("obs_type", "state") != "state":
             marks += dict_hints
         params.append(pytest.param(variant, id=variant_id(variant), marks=marks))

@@ -159,7 +159,7 @@ def test_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def written(env: AlohaParallelEnv, stage: int, size: tuple[int, int] = (320, 240)) -> np.ndarray:
     """A grey picture with the overlay of that stage."""
     env.core.stage = np.array([stage])
-    env.core.reward = np.array([float(stage)])
+    env.core.rewards = np.full((2, 1), float(stage))
     picture = np.full((*size[::-1], 3), 128, np.uint8)
     Overlay(env, size[0]).draw(picture)
     return picture

@@ -44,6 +44,7 @@ class Task(abc.ABC):
         memory_size: how many integers an episode remembers.
         rules: by which it can be judged.
         visuals: as which it can be drawn.
+        rewards: that can be earned.
         stages: what stages 1 to 4 mean.
     """
 
@@ -56,6 +57,7 @@ class Task(abc.ABC):
     memory_size: int = 0
     rules: tuple[str, ...] = ("strict",)
     visuals: tuple[str, ...] = ("own",)
+    rewards: tuple[str, ...] = ("staged", "sparse")
     stages: tuple[str, str, str, str]
 
     @abc.abstractmethod
@@ -108,6 +110,41 @@ class GymAlohaTask(Task):
     @abc.abstractmethod
     def gym_aloha_stage(self, readings: Readings) -> np.ndarray:
         """(n,) int stage 0..4, equal to gym-aloha's reward."""
+
+
+class ShapedTask(Task):
+    """A task that offers a dense reward.
+
+    Attributes:
+        terms: name -> weights for the left and for the right arm. Each arm's weigh 1 together.
+    """
+
+    rewards = ("staged", "sparse", "dense")
+    terms: Mapping[str, tuple[float, float]]
+
+    @abc.abstractmethod
+    def progress(self, readings: Readings, stage: np.ndarray, memory: np.ndarray) -> np.ndarray:
+        """How far each arm has got.
+
+        Only rises are paid, so a term that falls again costs nothing. A term is 0 until what comes
+        before it has been reached, so that nobody is paid for a short cut.
+
+        Args:
+            readings: of n simulations.
+            stage: (n,) 0..4 by the strict rules.
+            memory: (n, memory_size) that :meth:`stage` returned with it.
+
+        Returns:
+            (n, 2, T) 0..1, by simulation, side and term; (n, 1, T) if both sides' are the same.
+        """
+
+
+def closeness(distance: np.ndarray) -> np.ndarray:
+    """1 at distance 0, 0.1 at 1, and falling ever more slowly: dm_control's ``long_tail``."""
+    # Imported here, as nothing else that steps needs it.
+    from dm_control.utils.rewards import tolerance
+
+    return np.asarray(tolerance(distance, margin=1.0, sigmoid="long_tail"))
 
 
 def first_of(

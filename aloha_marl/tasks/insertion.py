@@ -5,16 +5,39 @@ from __future__ import annotations
 import numpy as np
 
 from aloha_marl.readings import Readings
-from aloha_marl.tasks.base import CLEARANCE, PUT_DOWN, GymAlohaTask, asset, columns, first_of
+from aloha_marl.tasks.base import (
+    CLEARANCE,
+    PUT_DOWN,
+    GymAlohaTask,
+    ShapedTask,
+    asset,
+    closeness,
+    columns,
+    first_of,
+)
 
 _WALLS = ("socket_bottom", "socket_top", "socket_left", "socket_right")
 
 
-class Insertion(GymAlohaTask):
+class Insertion(GymAlohaTask, ShapedTask):
     """A 12 cm peg enters a square tube, 8 mm wider on each side, until it touches the pin inside.
 
     Strict rules: stages 3 and 4 need both objects to have been lifted together, and neither put down
     since; in stage 4 the peg has touched the pin, both held, for ``HOLD_STEPS``.
+
+    Dense terms, with the same weights for both arms:
+
+    | term | weight | 0..1 |
+    |---|---|---|
+    | reach | 0.1 | closeness of the tool to the own object, within ``REACH``; 1 once gripped |
+    | grip | 0.1 | 1 if the arm grips its own object |
+    | lift | 0.1 | closeness of its lowest corner to ``LIFT`` above the table, while gripped |
+    | align | 0.3 | while both are held off the table: the product of three closenesses, of the peg's \
+      tip to the mouth of the socket (``REACH``), of its middle to the socket's axis (``ASIDE``) and \
+      of the sine between both axes to 0 (``TILT``) |
+    | insert | 0.2 | while held so and ``aside`` by less than ``INSIDE``: the share of the way from the \
+      mouth to the pin |
+    | hold | 0.2 | share of ``HOLD_STEPS`` for which the peg has touched the pin |
     """
 
     HOLD_STEPS = 5
@@ -26,6 +49,19 @@ class Insertion(GymAlohaTask):
     placement = {"peg": ((0.1, 0.2), (0.4, 0.6)), "socket": ((-0.2, -0.1), (0.4, 0.6))}
     contacts = (("peg", "socket"), ("peg", "pin"))
     memory_size = 2
+    REACH, LIFT, ASIDE, TILT = 0.3, 0.05, 0.1, 0.5  # [m], and a sine
+    INSIDE = 0.012
+    """How far [m] the peg's middle can be from the socket's axis with its tip inside."""
+    MOUTH, PIN = 0.12, 0.1005
+    """Distances [m] of the two middles when the peg enters the socket and when it touches the pin."""
+    terms = {
+        "reach": (0.1, 0.1),
+        "grip": (0.1, 0.1),
+        "lift": (0.1, 0.1),
+        "align": (0.3, 0.3),
+        "insert": (0.2, 0.2),
+        "hold": (0.2, 0.2),
+    }
     stages = (
         "both arms touch their object",
         "both grip it and lift it off the table",
@@ -53,9 +89,55 @@ class Insertion(GymAlohaTask):
         meet = joined & (readings.contact("peg", "socket") | inserted)
         return first_of(steps >= self.HOLD_STEPS, meet, held, touched), columns(lifted, steps)
 
+    def progress(self, readings: Readings, stage: np.ndarray, memory: np.ndarray) -> np.ndarray:
+        n = len(stage)
+        gripped = _own(readings.gripped)
+        clearance = readings.clearances()[:, ::-1]
+        lifted = gripped & (clearance > CLEARANCE)
+        held = lifted[:, 0] & lifted[:, 1]
+        along, aside, tilt = _apart(readings)
+        far = np.empty((n, 7))
+        np.divide(_own(readings.distances()), self.REACH, out=far[:, :2])
+        np.maximum(1 - clearance / self.LIFT, 0, out=far[:, 2:4])
+        far[:, 4] = np.maximum(along - self.MOUTH, 0) / self.REACH
+        far[:, 5] = aside / self.ASIDE
+        far[:, 6] = tilt / self.TILT
+        near = closeness(far)
+
+        progress = np.empty((n, 2, len(self.terms)))
+        reach, grip, lift, align, insert, hold = progress.transpose(2, 0, 1)
+        np.maximum(near[:, :2], gripped, out=reach)
+        grip[:] = gripped
+        np.multiply(near[:, 2:4], gripped, out=lift)
+        align[:] = (near[:, 4] * near[:, 5] * near[:, 6] * held)[:, None]
+        depth = (self.MOUTH - along) / (self.MOUTH - self.PIN)
+        depth *= held & (aside < self.INSIDE)
+        insert[:] = np.minimum(np.maximum(depth, 0), 1)[:, None]
+        hold[:] = np.minimum(memory[:, 1] / self.HOLD_STEPS, 1)[:, None]
+        return progress
+
     def gym_aloha_stage(self, readings: Readings) -> np.ndarray:
         """gym-aloha's reward: one finger of each hand counts, the pin decides whatever else."""
         touched = readings.finger_touch[:, 1, 0, 1] & readings.finger_touch[:, 0, 1, 0]
         airborne = ~(readings.contact("table", "peg") | readings.contact("table", "socket"))
         meet = readings.contact("peg", "socket") & airborne
         return first_of(readings.contact("peg", "pin"), meet, touched & airborne, touched)
+
+
+def _own(values: np.ndarray) -> np.ndarray:
+    """(n, 2) of (n, 2, 2) values by side and object: the left arm's socket, the right arm's peg."""
+    return values[:, :, ::-1].diagonal(axis1=1, axis2=2)
+
+
+def _apart(readings: Readings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(n,) distances of the middles along the socket's axis and across it [m], sine between the axes."""
+    peg, socket = readings.poses("peg"), readings.poses("socket")
+    vectors = np.empty((2, 3, peg.shape[1]))
+    np.subtract(peg[:3], socket[:3], out=vectors[0])  # from middle to middle
+    vectors[1] = peg[3:]  # the peg's axis
+    products = vectors * socket[3:]
+    along = np.abs(products[:, 0] + products[:, 1] + products[:, 2])
+    vectors *= vectors
+    lengths = vectors[:, 0] + vectors[:, 1] + vectors[:, 2]
+    aside = np.sqrt(np.maximum(lengths - along * along, 0))
+    return along[0], aside[0], aside[1]

@@ -5,15 +5,38 @@ from __future__ import annotations
 import numpy as np
 
 from aloha_marl.readings import Readings
-from aloha_marl.tasks.base import CLEARANCE, PUT_DOWN, GymAlohaTask, asset, columns, first_of
+from aloha_marl.tasks.base import (
+    CLEARANCE,
+    PUT_DOWN,
+    GymAlohaTask,
+    ShapedTask,
+    asset,
+    closeness,
+    columns,
+    first_of,
+)
 
 
-class TransferCube(GymAlohaTask):
+class TransferCube(GymAlohaTask, ShapedTask):
     """A 4 cm cube goes from the table through the right gripper to the left one.
 
     Strict rules: stages 3 and 4 need the right arm to have carried the cube for ``CARRY_STEPS`` since
     it last lay on the table, and stage 4 needs the left arm to have held it alone for
     ``HOLD_STEPS``. So neither arm can succeed without the other.
+
+    Dense terms, with the weights of the left and the right arm:
+
+    | term | left | right | 0..1 |
+    |---|---|---|---|
+    | reach | 0 | 0.1 | closeness of the right tool to the cube, within ``REACH``; 1 once gripped |
+    | grip | 0 | 0.1 | 1 if the right arm grips the cube |
+    | lift | 0 | 0.1 | closeness of its lowest corner to ``LIFT`` above the table, while gripped so |
+    | meet | 0.3 | 0.2 | closeness of the left tool to the cube, while the right arm carries it |
+    | take | 0.3 | 0.25 | 1 in stages 3 and 4 |
+    | hold | 0.4 | 0.25 | share of ``HOLD_STEPS`` for which the left arm has held it alone |
+
+    The left arm is paid for nothing before the right arm carries the cube: it shall not take the cube
+    off the table itself.
     """
 
     CARRY_STEPS = 5
@@ -25,6 +48,15 @@ class TransferCube(GymAlohaTask):
     objects = {"cube": ("cube",)}
     placement = {"cube": ((0.0, 0.2), (0.4, 0.6))}
     memory_size = 2
+    REACH, LIFT = 0.3, 0.05  # [m]
+    terms = {
+        "reach": (0, 0.1),
+        "grip": (0, 0.1),
+        "lift": (0, 0.1),
+        "meet": (0.3, 0.2),
+        "take": (0.3, 0.25),
+        "hold": (0.4, 0.25),
+    }
     stages = (
         "the right arm grips the cube",
         "the right arm has it off the table",
@@ -48,6 +80,25 @@ class TransferCube(GymAlohaTask):
         return first_of(held >= self.HOLD_STEPS, handed_over, carries, right), columns(
             carried, held
         )
+
+    def progress(self, readings: Readings, stage: np.ndarray, memory: np.ndarray) -> np.ndarray:
+        clearance = readings.clearance("cube")
+        far = np.empty((3, len(stage)))
+        far[:2] = readings.distances()[:, :, 0].T
+        far[:2] /= self.REACH
+        far[2] = np.maximum(1 - clearance / self.LIFT, 0)
+        left, right, up = closeness(far)
+
+        gripped = readings.grip("right", "cube")
+        progress = np.empty((len(stage), 1, len(self.terms)))
+        reach, grip, lift, meet, take, hold = progress[:, 0].T
+        np.maximum(right, gripped, out=reach)
+        grip[:] = gripped
+        np.multiply(up, gripped, out=lift)
+        np.multiply(left, gripped & (clearance > CLEARANCE), out=meet)
+        np.greater_equal(stage, 3, out=take)
+        np.minimum(memory[:, 1] / self.HOLD_STEPS, 1, out=hold)
+        return progress
 
     def gym_aloha_stage(self, readings: Readings) -> np.ndarray:
         """gym-aloha's reward: one finger of each hand counts, the first contact decides."""

@@ -1,0 +1,35 @@
+"""RLlib's ``MultiAgentEnv``, by its own ``ParallelPettingZooEnv``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from aloha_marl.integrations.requirements import library
+from aloha_marl.parallel_env import AlohaParallelEnv
+
+with library("rllib"):
+    from ray.rllib.env.wrappers.pettingzoo_env import ParallelPettingZooEnv
+
+
+class AlohaEnv(ParallelPettingZooEnv):
+    """For ``config.environment(AlohaEnv, env_config={"task": "insertion", ...})``.
+
+    What RLlib's wrapper leaves to chance, the order of the agents, and what fails there, ``render()``,
+    is mended here.
+
+    Args:
+        config: task and options of :class:`~aloha_marl.parallel_env.AlohaParallelEnv`.
+    """
+
+    def __init__(self, config: Mapping[str, Any]):
+        env = AlohaParallelEnv(**config)
+        self.agents = list(env.possible_agents)
+        self.possible_agents = list(env.possible_agents)
+        super().__init__(env)
+
+    def render(self) -> np.ndarray | None:
+        """The environment's picture."""
+        return self.par_env.render()

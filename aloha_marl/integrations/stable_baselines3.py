@@ -1,0 +1,213 @@
+"""Stable-Baselines3's ``VecEnv``: one policy for both arms, or the two arms as one agent."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
+
+from aloha_marl.integrations.requirements import library
+from aloha_marl.single_agent_vector import AlohaSingleAgentVector
+from aloha_marl.vector_env import AlohaVectorEnv
+
+with library("sb3"):
+    from stable_baselines3.common.vec_env import VecEnv
+
+_Parts = list[Any]
+"""Of each agent of an environment, arrays with a leading N."""
+
+
+class _Rows(VecEnv):
+    """Rows are the agents of N environments, those of the first environment first.
+
+    SB3 asks every row for attributes and methods; here they are those of the one environment that all
+    rows live in, so they can be set and called only for all rows together.
+    """
+
+    def __init__(self, env: Any, agents: int, observation: spaces.Space[Any], action: Any):
+        mode = env.metadata["autoreset_mode"]
+        if mode is not AutoresetMode.SAME_STEP:
+            raise ValueError(
+                f"autoreset_mode={mode.value!r} does not fit SB3; valid: "
+                f"{AutoresetMode.SAME_STEP.value!r}"
+            )
+        self.env = env
+        self._agents = agents
+        super().__init__(env.num_envs * agents, _flat_space(observation), action)
+
+    @abc.abstractmethod
+    def _reset(self, seeds: Sequence[int | None]) -> tuple[_Parts, _Parts]:
+        """Observations and infos."""
+
+    @abc.abstractmethod
+    def _step(self, actions: np.ndarray) -> tuple[_Parts, _Parts, np.ndarray, np.ndarray, _Parts]:
+        """From (N, agents, size) actions: observations, rewards, both kinds of end (N,), infos."""
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Gives environment i the seed ``seed + i`` at the next reset; all its rows share it."""
+        first = super().seed(seed)[0]
+        self._seeds = [first + row // self._agents for row in range(self.num_envs)]
+        return self._seeds
+
+    def reset(self) -> Any:
+        """Starts all episodes; with the seeds given by :meth:`seed`, if any."""
+        observations, infos = self._reset(self._seeds[:: self._agents])
+        self._reset_seeds()
+        self._reset_options()
+        self.reset_infos = _row_infos(infos)
+        return _rows(observations)
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Keeps the (rows, size) actions for :meth:`step_wait`."""
+        actions = np.asarray(actions)
+        shape = (self.num_envs, *self.action_space.shape)
+        if actions.shape != shape:
+            raise ValueError(f"actions must have shape {shape}, got {actions.shape}")
+        self._actions = actions
+
+    def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+        """Advances all rows; those whose episode ended tell its last observation and infos."""
+        actions = self._actions.reshape(self.env.num_envs, self._agents, -1)
+        observations, rewards, terminated, truncated, told = self._step(actions)
+        infos = _row_infos(told)
+        done = terminated | truncated
+        if done.any():
+            ended = _row_infos([of_agent["final_info"] for of_agent in told])
+            for row in np.flatnonzero(np.repeat(done, self._agents)).tolist():
+                i, agent = divmod(row, self._agents)
+                self.reset_infos[row] = infos[row]
+                last = _flat(told[agent]["final_obs"][i])
+                infos[row] = ended[row] | {"terminal_observation": last}
+        for info, cut in zip(infos, np.repeat(truncated & ~terminated, self._agents), strict=True):
+            info["TimeLimit.truncated"] = bool(cut)
+        return _rows(observations), _rows(rewards), np.repeat(done, self._agents), infos
+
+    def get_images(self) -> Sequence[np.ndarray]:
+        """A picture of each environment, for ``render()`` and SB3's video recorder."""
+        return self.env.render() or ()
+
+    def close(self) -> None:
+        """Closes the environment."""
+        self.env.close()
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """The environment's attribute, once per row asked for."""
+        return [getattr(self.env, attr_name) for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Sets an attribute of the environment.
+
+        Raises:
+            ValueError: not all rows are asked for.
+        """
+        self._all(indices)
+        setattr(self.env, attr_name, value)
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Calls a method of the environment, once; the result once per row.
+
+        Raises:
+            ValueError: not all rows are asked for.
+        """
+        self._all(indices)
+        return [getattr(self.env, method_name)(*method_args, **method_kwargs)] * self.num_envs
+
+    def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
+        """False: Gymnasium's wrappers of single environments have no place here."""
+        return [False for _ in self._get_indices(indices)]
+
+    def _all(self, indices: Any) -> None:
+        asked = sorted(self._get_indices(indices))
+        if asked != list(range(self.num_envs)):
+            raise ValueError(f"rows {asked} share their environment with others: leave indices out")
+
+
+class ArmsVecEnv(_Rows):
+    """A row per arm and environment, for one policy that both arms share.
+
+    Row ``2 i`` is the left arm of environment i, row ``2 i + 1`` its right arm. Both start and end
+    together. Row by row observations and rewards are those of the :class:`AlohaVectorEnv`, bit for
+    bit. Observations with pictures and numbers, which are nested there, have one level here.
+
+    Args:
+        env: the environments, wrapped or not, with ``autoreset_mode="SameStep"``.
+    """
+
+    def __init__(self, env: AlohaVectorEnv):
+        self._names = env.possible_agents
+        spaces_of_both = (
+            space(self._names[0])
+            for space in (env.single_observation_space, env.single_action_space)
+        )
+        super().__init__(env, len(self._names), *spaces_of_both)
+
+    def _reset(self, seeds: Sequence[int | None]) -> tuple[_Parts, _Parts]:
+        observations, infos = self.env.reset(seed=seeds)
+        return self._parts(observations), self._parts(infos)
+
+    def _step(self, actions: np.ndarray) -> tuple[_Parts, _Parts, np.ndarray, np.ndarray, _Parts]:
+        halves = {name: actions[:, agent] for agent, name in enumerate(self._names)}
+        observations, rewards, terminations, truncations, infos = self.env.step(halves)
+        first = self._names[0]
+        ends = terminations[first], truncations[first]
+        return self._parts(observations), self._parts(rewards), *ends, self._parts(infos)
+
+    def _parts(self, by_agent: Mapping[str, Any]) -> _Parts:
+        return [by_agent[name] for name in self._names]
+
+
+class MergedVecEnv(_Rows):
+    """A row per environment: both arms as one agent, with 14 numbers to an action.
+
+    Args:
+        env: the environments, with ``autoreset_mode="SameStep"``.
+    """
+
+    def __init__(self, env: AlohaSingleAgentVector):
+        super().__init__(env, 1, env.single_observation_space, env.single_action_space)
+
+    def _reset(self, seeds: Sequence[int | None]) -> tuple[_Parts, _Parts]:
+        observations, infos = self.env.reset(seed=seeds)
+        return [observations], [infos]
+
+    def _step(self, actions: np.ndarray) -> tuple[_Parts, _Parts, np.ndarray, np.ndarray, _Parts]:
+        observations, rewards, terminated, truncated, infos = self.env.step(actions[:, 0])
+        return [observations], [rewards], terminated, truncated, [infos]
+
+
+def _rows(parts: _Parts) -> Any:
+    """Arrays of each agent, (N, ...), as (N x agents, ...), or flat dicts of them."""
+    if isinstance(parts[0], dict):
+        flat = [_flat(part) for part in parts]
+        return {key: _rows([part[key] for part in flat]) for key in flat[0]}
+    return np.stack(parts, axis=1).reshape(-1, *parts[0].shape[1:])
+
+
+def _row_infos(parts: _Parts) -> list[dict[str, Any]]:
+    """Infos of each agent as a dict per row, without their masks and the last of episodes."""
+    by_agent = []
+    for infos in parts:
+        names = [name for name in infos if f"_{name}" in infos and not name.startswith("final_")]
+        values = (infos[name].tolist() for name in names)
+        by_agent.append([dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)])
+    return [info for environment in zip(*by_agent, strict=True) for info in environment]
+
+
+def _flat(observation: Any) -> Any:
+    """A nested dict as one of one level; SB3 knows no others. Names of cameras are unique."""
+    if not isinstance(observation, Mapping):
+        return observation
+    flat: dict[str, Any] = {}
+    for key, value in observation.items():
+        flat |= _flat(value) if isinstance(value, Mapping) else {key: value}
+    return flat
+
+
+def _flat_space(space: spaces.Space[Any]) -> spaces.Space[Any]:
+    return spaces.Dict(_flat(space.spaces)) if isinstance(space, spaces.Dict) else space

@@ -1,0 +1,156 @@
+"""TorchRL's ``EnvBase``: N environments as one, with one group of agents and the state.
+
+``PettingZooWrapper`` of TorchRL takes one environment as it is::
+
+    PettingZooWrapper(aloha_marl.parallel_env(), group_map=aloha_marl.GROUP_MAP, return_state=True)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
+
+from aloha_marl.integrations.requirements import library
+from aloha_marl.vector_env import AlohaVectorEnv
+
+with library("torchrl"):
+    import torch
+    from tensordict import TensorDict
+    from torchrl.data import Bounded, Categorical, Composite, Unbounded
+    from torchrl.envs import EnvBase
+
+
+class AlohaEnv(EnvBase):
+    """N environments with batch size ``[N]``.
+
+    | key | shape | |
+    |---|---|---|
+    | ``("arms", "observation")`` | ``[N, 2, D]`` | with pictures nested, ``[N, 2, height, width, 3]`` |
+    | ``("arms", "action")`` | ``[N, 2, 7]`` | |
+    | ``("arms", "reward")`` | ``[N, 2, 1]`` | float32 |
+    | ``("arms", "info", name)`` | ``[N, 2, 1]`` | float32; ``stage``, ``is_success``, ... |
+    | ``"state"`` | ``[N, S]`` | for a central critic |
+    | ``"done"``, ``"terminated"``, ``"truncated"`` | ``[N, 1]`` | both arms end together |
+
+    The left arm comes first. Row i is the row of the given environment; ``set_seed(s)`` has it start
+    like one environment with seed s + i. Rows are started again by TorchRL, by ``_reset`` masks. A row
+    that a rollout leaves out once its episode is over meanwhile plays a new one, which nobody sees.
+
+    Args:
+        env: the environments, wrapped or not, with ``autoreset_mode="NextStep"``.
+        device: of the tensors; the physics is on the CPU.
+
+    Raises:
+        ValueError: another ``autoreset_mode``.
+    """
+
+    def __init__(self, env: AlohaVectorEnv, device: Any = "cpu"):
+        mode = env.metadata["autoreset_mode"]
+        if mode is not AutoresetMode.NEXT_STEP:
+            raise ValueError(
+                f"autoreset_mode={mode.value!r} does not fit TorchRL; valid: "
+                f"{AutoresetMode.NEXT_STEP.value!r}"
+            )
+        rows = env.num_envs
+        super().__init__(device=device, batch_size=[rows])
+        self.group_map: dict[str, list[str]] = env.GROUP_MAP
+        (self._group, self._agents), *_ = self.group_map.items()
+        self._env, self._core = env, env.unwrapped.core
+        self._told = list(self._core.infos().of(0))
+        self._seeds: list[int | None] = [None] * rows
+
+        both = (rows, len(self._agents))
+        number, flag = Unbounded((*both, 1)), Categorical(2, (rows, 1), dtype=torch.bool)
+        observation, action = (
+            _spec(space(self._agents[0]), both)
+            for space in (env.single_observation_space, env.single_action_space)
+        )
+        infos = Composite(dict.fromkeys(self._told, number), shape=both)
+        arms = {"observation": observation, "info": infos}
+        self.observation_spec = self._all(arms, state=_spec(env.single_state_space, (rows,)))
+        self.action_spec = self._all({"action": action})
+        self.reward_spec = self._all({"reward": number})
+        ends = ("done", "terminated", "truncated")
+        self.done_spec = Composite(dict.fromkeys(ends, flag), shape=(rows,)).to(device)
+
+    def close(self, **how: Any) -> None:
+        """Closes the environment."""
+        super().close(**how)
+        self._env.close()
+
+    def _reset(self, tensordict: Any = None, **_: Any) -> Any:
+        mask = None if tensordict is None else tensordict.get("_reset", None)
+        started = np.ones(self.batch_size, bool)
+        if mask is not None:
+            started = mask.reshape(self.batch_size).cpu().numpy()
+        observations, infos = self._env.reset(self._seeds, options={"reset_mask": started})
+        self._seeds = [
+            None if new else seed for new, seed in zip(started, self._seeds, strict=True)
+        ]
+        return self._result(observations, infos)
+
+    def _step(self, tensordict: Any) -> Any:
+        actions = tensordict.get((self._group, "action")).cpu().numpy()
+        halves = {agent: actions[:, arm] for arm, agent in enumerate(self._agents)}
+        observations, rewards, *_, infos = self._env.step(halves)
+        result = self._result(observations, infos)
+        result.set((self._group, "reward"), self._stacked(rewards)[..., None].float())
+        return result
+
+    def _set_seed(self, seed: int | None) -> None:
+        rows = range(self.batch_size[0])
+        self._seeds = [None if seed is None else seed + row for row in rows]
+
+    def _result(self, observations: Mapping[str, Any], infos: Mapping[str, Any]) -> Any:
+        told = {
+            name: self._stacked({agent: infos[agent][name] for agent in self._agents})
+            for name in self._told
+        }
+        both = (*self.batch_size, len(self._agents))
+        arms = {
+            "observation": self._stacked(observations),
+            "info": {name: values[..., None].float() for name, values in told.items()},
+        }
+        terminated, truncated = (
+            torch.tensor(ends)[:, None] for ends in (self._core.terminated, self._core.truncated)
+        )
+        result = {
+            self._group: TensorDict(arms, both),
+            "state": torch.from_numpy(self._env.state()),
+            "done": terminated | truncated,
+            "terminated": terminated,
+            "truncated": truncated,
+        }
+        return TensorDict(result, self.batch_size).to(self.device)
+
+    def _stacked(self, by_agent: Mapping[str, Any]) -> Any:
+        """Arrays of each agent, (N, ...), as [N, 2, ...] tensors, nested if those are."""
+        parts = [by_agent[agent] for agent in self._agents]
+        if isinstance(parts[0], Mapping):
+            return {
+                key: self._stacked(
+                    {agent: part[key] for agent, part in zip(self._agents, parts, strict=True)}
+                )
+                for key in parts[0]
+            }
+        return torch.from_numpy(np.stack(parts, axis=1))
+
+    def _all(self, arms: Mapping[str, Any], **others: Any) -> Any:
+        """A spec of everything from the one of the group."""
+        rows = self.batch_size
+        group = Composite(arms, shape=(*rows, len(self._agents)))
+        return Composite({self._group: group, **others}, shape=rows).to(self.device)
+
+
+def _spec(space: spaces.Space[Any], lead: tuple[int, ...]) -> Any:
+    """A space in TorchRL's terms, with leading dimensions."""
+    if isinstance(space, spaces.Dict):
+        return Composite({key: _spec(part, lead) for key, part in space.items()}, shape=lead)
+    assert isinstance(space, spaces.Box)
+    shape = (*lead, *space.shape)
+    low, high = (torch.tensor(np.broadcast_to(b, shape).copy()) for b in (space.low, space.high))
+    return Bounded(low, high, shape, dtype=low.dtype)

@@ -1,0 +1,307 @@
+"""Imperfect arms: noisy or late observations, late actions, an arm that freezes.
+
+PettingZoo wrappers that go round an :class:`~aloha_marl.parallel_env.AlohaParallelEnv` or an
+:class:`~aloha_marl.vector_env.AlohaVectorEnv`, one round the other in any order::
+
+    env = ActionDelay(ObservationNoise(env, {"joint_pos": 0.01}), steps=2, agents=["left_arm"])
+
+Row i of a wrapped batch is, bit for bit, the wrapped single environment with row i's seed. What is
+random comes from generators that every episode spawns from the environment's own: its seed decides
+them, and starts are what they are without wrappers.
+
+Rewards and ``state()`` stay true, and so does what the merged environments observe: they look past the
+wrappers. ``get_state`` and ``set_state`` are the environment's: they neither save nor change what a
+wrapper has drawn and what is still on its way.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import numbers
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+from pettingzoo import ParallelEnv
+from pettingzoo.utils import BaseParallelWrapper
+
+from aloha_marl.agents import AgentID, batch_of, row_of, with_rows
+from aloha_marl.core import Core
+from aloha_marl.episodes import vector_infos
+from aloha_marl.options import at_least, choose, is_whole
+from aloha_marl.parallel_env import AlohaParallelEnv
+from aloha_marl.vector_env import AlohaVectorEnv
+
+_Env = ParallelEnv[AgentID, Any, Any] | AlohaVectorEnv
+_NEVER = np.iinfo(int).max
+
+
+class _Imperfect(BaseParallelWrapper[AgentID, Any, Any]):
+    """Tells its subclasses when rows start and go on; a single environment is seen as one row.
+
+    Args:
+        env: the environment, wrapped or not.
+        agents: names of the imperfect arms; both without it.
+
+    Raises:
+        ValueError: an unknown agent, or none at all.
+    """
+
+    def __init__(self, env: _Env, agents: Sequence[AgentID] | None = None):
+        super().__init__(cast(ParallelEnv[AgentID, Any, Any], env))
+        names = self.possible_agents if agents is None else agents
+        if isinstance(names, str) or not names:
+            raise ValueError(f"agents={names!r} must be a non-empty sequence of names")
+        for name in names:
+            choose("agents", name, self.possible_agents)
+        self._base = cast(AlohaParallelEnv | AlohaVectorEnv, env.unwrapped)
+        self._one = isinstance(self._base, AlohaParallelEnv)
+        self._imperfect = [agent for agent in self.possible_agents if agent in names]
+        self._arms = np.array([agent in names for agent in self.possible_agents])
+        self._rows = np.arange(self._core.num_envs)
+
+    def reset(self, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
+        """Starts episodes, as the environment does."""
+        observations, infos = self.env.reset(seed=seed, options=options)
+        rows = self._rows
+        if self._one:
+            observations = batch_of([observations])
+        else:
+            rows = np.flatnonzero(cast(Any, infos)[f"_{self.possible_agents[0]}"])
+        self._begin(rows, observations)
+        seen = self._seen(observations)
+        return row_of(seen, 0) if self._one else seen, infos
+
+    def step(self, actions: Mapping[AgentID, Any]) -> tuple[Any, Any, Any, Any, Any]:
+        """Advances both arms by 0.02 s, as the environment does."""
+        observations, *outcome, infos = cast(Any, self.env).step(actions)
+        if self._one:
+            observations = batch_of([observations])
+        last = observations
+        ended = np.flatnonzero(infos[self.possible_agents[0]].get("_final_obs", ()))
+        if ended.size:
+            final = {agent: batch_of(infos[agent]["final_obs"][ended]) for agent in observations}
+            last = with_rows(observations, ended, final)
+        self._advance(last)
+        seen = self._seen(last)
+        for agent, row in itertools.product(self._imperfect, ended):
+            infos[agent]["final_obs"][row] = row_of(seen[agent], row)
+        started = np.flatnonzero(self._core.elapsed == 0)
+        if started.size:
+            self._begin(started, observations)
+            seen = self._seen(observations)
+        return cast(Any, (row_of(seen, 0) if self._one else seen, *outcome, infos))
+
+    def _begin(self, rows: np.ndarray, observations: dict[AgentID, Any]) -> None:
+        """An episode starts in those rows; observations are agent -> arrays with a leading n."""
+
+    def _advance(self, observations: dict[AgentID, Any]) -> None:
+        """A step has been made in all rows, and these are its observations."""
+
+    def _seen(self, observations: dict[AgentID, Any]) -> dict[AgentID, Any]:
+        """What the agents get in the place of the environment's present observations."""
+        return observations
+
+    @property
+    def _core(self) -> Core:
+        return self._base.core
+
+    def _spawned(self, row: int) -> np.random.Generator:
+        """A new generator; the environment's own, which draws the starts, is not disturbed."""
+        base = self._base
+        one = isinstance(base, AlohaParallelEnv)
+        return (base.np_random if one else base.episodes.generators[row]).spawn(1)[0]
+
+
+class ObservationNoise(_Imperfect):
+    """Adds Gaussian noise to observed quantities, anew at every step; the sums stay in the bounds.
+
+    Args:
+        env: the environment, wrapped or not, with ``obs_type`` "state" or "pixels_agent_pos".
+        noise: name of a quantity in the table of the observation -> standard deviation of each of
+            its numbers, in its unit; 0 leaves it as it is.
+        agents: whose observations; both arms' without it.
+
+    Raises:
+        ValueError: an unknown quantity, agent or ``obs_type``, or a bad standard deviation.
+    """
+
+    def __init__(
+        self, env: _Env, noise: Mapping[str, float], agents: Sequence[AgentID] | None = None
+    ):
+        super().__init__(env, agents)
+        choose("obs_type", self._base.options.obs_type, ("state", "pixels_agent_pos"))
+        layout = self._base.layout
+        deviations = np.zeros(layout.size)
+        for name, deviation in noise.items():
+            choose("noise", name, [quantity.name for quantity in layout])
+            if not isinstance(deviation, numbers.Real) or not 0 <= deviation < math.inf:
+                raise ValueError(f"noise of {name} must be a finite number >= 0, got {deviation!r}")
+            deviations[layout[name]] = deviation
+        space, self._noisy = layout.space(), np.flatnonzero(deviations)
+        self._deviations = deviations[self._noisy]
+        self._low, self._high = space.low[self._noisy], space.high[self._noisy]
+        self._generators = [self._spawned(row) for row in self._rows.tolist()]
+        self._drawn = np.zeros((self._rows.size, len(self._imperfect), self._noisy.size))
+
+    def _begin(self, rows: np.ndarray, observations: dict[AgentID, Any]) -> None:
+        for row in rows.tolist():
+            self._generators[row] = self._spawned(row)
+            self._generators[row].standard_normal(out=self._drawn[row])
+
+    def _advance(self, observations: dict[AgentID, Any]) -> None:
+        for generator, drawn in zip(self._generators, self._drawn, strict=True):
+            generator.standard_normal(out=drawn)
+
+    def _seen(self, observations: dict[AgentID, Any]) -> dict[AgentID, Any]:
+        seen = dict(observations)
+        noise = self._drawn * self._deviations
+        for i, agent in enumerate(self._imperfect):
+            observation = seen[agent]
+            pictures = isinstance(observation, dict)
+            state = (observation["agent_pos"] if pictures else observation).copy()
+            sums = state[:, self._noisy] + noise[:, i]
+            state[:, self._noisy] = np.minimum(np.maximum(sums, self._low), self._high)
+            seen[agent] = observation | {"agent_pos": state} if pictures else state
+        return seen
+
+
+class ObservationDelay(_Imperfect):
+    """Agents get the observation of some steps ago; at first the one their episode starts with.
+
+    Args:
+        env: the environment, wrapped or not.
+        steps: how many, of 0.02 s.
+        agents: whose observations; both arms' without it.
+
+    Raises:
+        ValueError: an unknown agent, or ``steps`` is not a whole number of at least 0.
+    """
+
+    def __init__(self, env: _Env, steps: int, agents: Sequence[AgentID] | None = None):
+        super().__init__(env, agents)
+        self._past: deque[dict[AgentID, Any]] = deque(maxlen=at_least(0, "steps", steps) + 1)
+
+    def _begin(self, rows: np.ndarray, observations: dict[AgentID, Any]) -> None:
+        if not self._past:
+            self._advance(observations)
+        for past in self._past:
+            _overwrite(past, rows, observations)
+
+    def _advance(self, observations: dict[AgentID, Any]) -> None:
+        self._past.append({agent: observations[agent] for agent in self._imperfect})
+
+    def _seen(self, observations: dict[AgentID, Any]) -> dict[AgentID, Any]:
+        # Copies, for the caller may write into what it gets.
+        return observations | row_of(self._past[0], self._rows)
+
+
+class ActionDelay(_Imperfect):
+    """Actions take effect some steps late; until an episode's first one does, the arm holds still.
+
+    Args:
+        env: the environment, wrapped or not.
+        steps: how many, of 0.02 s.
+        agents: whose actions; both arms' without it.
+
+    Raises:
+        ValueError: an unknown agent, or ``steps`` is not a whole number of at least 0.
+    """
+
+    def __init__(self, env: _Env, steps: int, agents: Sequence[AgentID] | None = None):
+        super().__init__(env, agents)
+        self._waiting: deque[dict[AgentID, Any]] = deque(maxlen=at_least(0, "steps", steps))
+
+    def step(self, actions: Mapping[AgentID, Any]) -> tuple[Any, Any, Any, Any, Any]:
+        """Advances both arms by 0.02 s; bad actions are refused when they are given."""
+        self._base.check_actions(actions)
+        given = {agent: np.array(actions[agent]) for agent in self._imperfect}
+        due, *_ = *self._waiting, given
+        core = self._core
+        core.hold(self._arms & (core.elapsed < self._waiting.maxlen)[:, None])
+        result = super().step({**actions, **due})
+        self._waiting.append(given)
+        return result
+
+
+class Freeze(_Imperfect):
+    """In some episodes one arm's commanded targets stay what they are from some step on.
+
+    The infos have one more key, ``frozen``: whether that agent's arm was, in this step.
+
+    Args:
+        env: the environment, wrapped or not.
+        probability: that it happens in an episode.
+        steps: (first, last) of the steps it may begin with, counted from 0, all as likely.
+        agents: the arms of which one freezes, all as likely; both without it.
+
+    Raises:
+        ValueError: an unknown agent, a bad probability or bad steps.
+    """
+
+    def __init__(
+        self,
+        env: _Env,
+        probability: float,
+        steps: tuple[int, int],
+        agents: Sequence[AgentID] | None = None,
+    ):
+        super().__init__(env, agents)
+        if not isinstance(probability, numbers.Real) or not 0 <= probability <= 1:
+            raise ValueError(f"probability={probability!r} must be a number from 0 to 1")
+        whole = isinstance(steps, Sequence) and len(steps) == 2 and all(map(is_whole, steps))
+        if not whole or not 0 <= steps[0] <= steps[1]:
+            raise ValueError(
+                f"steps={steps!r} must be whole numbers (first, last), 0 <= first <= last"
+            )
+        self._probability, self._steps = probability, steps
+        self._since = np.full((self._rows.size, self._arms.size), _NEVER)
+
+    def reset(self, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
+        """Starts episodes, as the environment does."""
+        observations, infos = super().reset(seed, options)
+        self._tell(infos, np.zeros_like(self._since, bool))
+        return observations, infos
+
+    def step(self, actions: Mapping[AgentID, Any]) -> tuple[Any, Any, Any, Any, Any]:
+        """Advances both arms by 0.02 s, as the environment does."""
+        frozen = self._core.elapsed[:, None] >= self._since
+        self._core.hold(frozen)
+        result = super().step(actions)
+        self._tell(result[-1], frozen)
+        return result
+
+    def _begin(self, rows: np.ndarray, observations: dict[AgentID, Any]) -> None:
+        first, last = self._steps
+        arms = np.flatnonzero(self._arms)
+        self._since[rows] = _NEVER
+        for row in rows.tolist():
+            generator = self._spawned(row)
+            if generator.random() < self._probability:
+                arm, step = generator.choice(arms), generator.integers(first, last + 1)
+                self._since[row, arm] = step
+
+    def _tell(self, infos: dict[str, Any], frozen: np.ndarray) -> None:
+        """Adds (n, 2) bool to the infos, and to those of other wrappers of this kind."""
+        now = frozen & (self._core.elapsed > 0)[:, None]
+        for agent, here, at_end in zip(self.possible_agents, now.T, frozen.T, strict=True):
+            info = infos[agent]
+            if self._one:
+                info["frozen"] = info.get("frozen", False) or bool(here[0])
+                continue
+            info |= vector_infos({"frozen": here | info.get("frozen", False)}, infos[f"_{agent}"])
+            if "final_info" in info:
+                final = info["final_info"]
+                at_end = at_end | final.get("frozen", False)
+                final |= vector_infos({"frozen": at_end}, info["_final_info"])
+
+
+def _overwrite(batch: Any, rows: np.ndarray, new: Any) -> None:
+    """Those rows of nested dicts of arrays, from others of all rows."""
+    if isinstance(batch, dict):
+        for key, value in batch.items():
+            _overwrite(value, rows, new[key])
+    else:
+        batch[rows] = new[rows]

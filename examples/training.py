@@ -1,0 +1,146 @@
+"""What the training examples share: arguments, progress, and the evaluation at the end."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from aloha_marl import AGENTS, TASKS
+from aloha_marl.commands import report
+from aloha_marl.evaluation import evaluate
+
+OPTIONS: dict[str, Any] = {"control": "joint_delta", "reward": "dense"}
+"""Of the environments that are trained in: small steps, and each arm's own progress."""
+
+FIRST_SEED = 10_000
+"""Of the evaluation: as in `aloha-marl eval`, far from those of the training."""
+
+
+def parser(description: str | None, steps: int, num_envs: int) -> argparse.ArgumentParser:
+    """The arguments of every training example, with these defaults."""
+    made = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    made.add_argument("--task", choices=TASKS, default="transfer_cube", help="what is learned")
+    made.add_argument("--steps", type=int, default=steps, help="control steps of all environments")
+    made.add_argument("--num-envs", type=int, default=num_envs, help="environments side by side")
+    made.add_argument("--seed", type=int, default=0, help="of networks, actions and starts")
+    made.add_argument("--episodes", type=int, default=100, help="episodes of the evaluation")
+    made.add_argument("--out", type=Path, default=Path("out"), help="folder for PNG and JSON")
+    return made
+
+
+@dataclasses.dataclass
+class LearnedPolicy:
+    """One arm's policy, as :func:`aloha_marl.evaluation.evaluate` takes it.
+
+    Attributes:
+        act: (D,) observation to (7,) action.
+    """
+
+    act: Callable[[np.ndarray], np.ndarray]
+    scope: str = "partner"
+    control: str = OPTIONS["control"]
+
+    def __call__(self, observation: np.ndarray) -> np.ndarray:
+        """Acts."""
+        return self.act(observation)
+
+    def reset(self) -> None:
+        """Starts an episode; there is no memory."""
+
+
+class Run:
+    """Shows how far a training is and collects its learning curve.
+
+    Args:
+        name: of the files.
+        arguments: of :func:`parser`.
+
+    Attributes:
+        curve: a dict per point, with "steps" and the figures given then.
+    """
+
+    def __init__(self, name: str, arguments: argparse.Namespace):
+        self.name = name
+        self.arguments = arguments
+        self.curve: list[dict[str, float]] = []
+        self._console = Console()
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        self._bar = Progress(
+            *(*columns, TimeRemainingColumn()),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._row = self._bar.add_task("", total=arguments.steps)
+        self._start = time.perf_counter()
+
+    def __enter__(self) -> Run:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def point(self, steps: int, episode_return: float, **figures: float) -> None:
+        """Adds a point to the curve.
+
+        Args:
+            steps: made so far, of all environments together.
+            episode_return: what an arm has earned per episode, the mean of late episodes.
+            **figures: others, such as a loss.
+        """
+        named = {"steps": steps, "episode_return": episode_return, **figures}
+        self.curve.append({name: float(value) for name, value in named.items()})
+        text = f"{self.name}: return {episode_return:.3f}"
+        self._bar.update(self._row, completed=steps, description=text)
+
+    def finish(self, act: Mapping[str, Callable[[np.ndarray], np.ndarray]]) -> None:
+        """Evaluates what was learned, prints the table of `aloha-marl eval` and writes the files.
+
+        Args:
+            act: agent -> (D,) observation to (7,) action.
+        """
+        seconds = time.perf_counter() - self._start
+        arguments = self.arguments
+        result = evaluate(
+            arguments.task,
+            {agent: LearnedPolicy(act[agent]) for agent in AGENTS},
+            range(FIRST_SEED, FIRST_SEED + arguments.episodes),
+            policy_name=self.name,
+            reward=OPTIONS["reward"],
+        )
+        self._console.print(report(result))
+        content = {
+            "arguments": {name: str(value) for name, value in vars(arguments).items()},
+            "training_seconds": seconds,
+            "curve": self.curve,
+            "evaluation": json.loads(result.to_json()),
+        }
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        path = arguments.out / f"train_{self.name}.json"
+        path.write_text(json.dumps(content, indent=1) + "\n")
+        picture = path.with_suffix(".png")
+        self._plot(picture)
+        self._console.print(f"{path}, {picture}: everything", highlight=False, soft_wrap=True)
+
+    def _plot(self, path: Path) -> None:
+        """Return over steps."""
+        figure = Figure(figsize=(6, 4), layout="constrained")
+        axes = figure.add_subplot()
+        axes.plot(*([point[key] for point in self.curve] for key in ("steps", "episode_return")))
+        axes.set_xlabel("control steps")
+        axes.set_ylabel("return of an episode, per arm")
+        axes.set_title(f"{self.name} on {self.arguments.task}")
+        axes.grid(alpha=0.3)
+        figure.savefig(path, dpi=150)

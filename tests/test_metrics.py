@@ -1,0 +1,202 @@
+"""Figures of how two arms worked together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import ROBOT, in_hand, make, physics, put, sample, touching
+
+import aloha_marl
+from aloha_marl.arms import AGENTS, CONTROL_TIMESTEP, SIDES
+from aloha_marl.metrics import BOTH, IDLE_SPEED, OWN
+
+NAMES = {*BOTH, *OWN}
+
+
+def watched(task: str, **options: Any) -> aloha_marl.AlohaParallelEnv:
+    """An environment that tells the figures."""
+    return make(task, metrics=True, **options)
+
+
+class Witness:
+    """Adds up the figures from MuJoCo's own contacts and velocities, in plain loops."""
+
+    def __init__(self, env: aloha_marl.AlohaParallelEnv):
+        self.env, self.steps, self.stages = env, 0, []
+        self.together, self.force = 0, [0.0, 0.0]
+        self.idle, self.travel, self.table = ([0.0, 0.0] for _ in range(3))
+        self.arms: list[set[str]] = [set(), set()]
+        self.objects: set[str] = set()
+        for i in range(env.model.ngeom):
+            geom = env.model.geom(i)
+            body = env.model.body(geom.bodyid[0]).name
+            for arm, side in enumerate(SIDES):
+                if body.startswith(f"{side}/"):
+                    self.arms[arm].add(geom.name)
+            if body in env.task.objects:
+                self.objects.add(geom.name)
+
+    def look(self) -> None:
+        """Adds a step."""
+        env, pairs = self.env, touching(self.env.model, self.env.data)
+        self.steps += 1
+        self.stages.append(int(env.core.stage[0]))
+
+        def meet(first: set[str], second: set[str]) -> bool:
+            return any(pair & first and pair & second for pair in pairs)
+
+        self.together += meet(*self.arms)
+        for arm in range(2):
+            start = arm * ROBOT // 2
+            speed = np.abs(env.data.qvel[start : start + 6])
+            self.idle[arm] += speed.max() < IDLE_SPEED
+            self.travel[arm] += speed.sum()
+            self.table[arm] += meet(self.arms[arm], {"table"})
+            fingers = {f"{SIDES[arm]}/{name}" for name in ("left_finger", "right_finger")}
+            if meet(fingers, self.objects):
+                squeeze = np.abs(env.data.ctrl - env.data.qpos[:ROBOT])[start + 6 : start + 8]
+                self.force[arm] = max(self.force[arm], 200 * squeeze.max())
+
+    def check(self, infos: dict[str, dict[str, float]]) -> None:
+        """What was told is what was seen."""
+        for arm, agent in enumerate(AGENTS):
+            told = infos[agent]
+            assert told["arm_contact_time"] == pytest.approx(self.together * CONTROL_TIMESTEP)
+            assert told["table_contact_time"] == pytest.approx(self.table[arm] * CONTROL_TIMESTEP)
+            assert told["idle_share"] == pytest.approx(self.idle[arm] / self.steps)
+            assert told["motion_share"] == pytest.approx(self.travel[arm] / sum(self.travel))
+            assert told["peak_grip_force"] == pytest.approx(self.force[arm])
+            for stage in (1, 2, 3, 4):
+                steps = [i for i, s in enumerate(self.stages, start=1) if s >= stage]
+                want = steps[0] * CONTROL_TIMESTEP if steps else -1
+                assert told[f"time_to_stage_{stage}"] == pytest.approx(want)
+
+
+def test_experts(task: str) -> None:
+    """A good episode, against a witness; its figures make sense."""
+    env, arms = watched(task, reward="dense"), aloha_marl.policies.load("scripted", task)
+    for seed in (0, 1):
+        observations, infos = env.reset(seed=seed)
+        witness = Witness(env)
+        while env.agents:
+            actions = {agent: arms[agent](observations[agent]) for agent in AGENTS}
+            observations, _, _, _, infos = env.step(actions)
+            witness.look()
+        witness.check(infos)
+        for agent in AGENTS:
+            told = infos[agent]
+            assert told["drops"] == told["arm_contact_time"] == 0
+            assert 2 < told["peak_grip_force"] < 10
+            assert 0.4 < told["reward_share"] < 0.6
+            assert 0.2 < told["motion_share"] < 0.8
+            if task == "transfer_cube":
+                assert 0 < told["handover_time"] < 1
+                assert 0.2 < told["handover_height"] < 0.3
+                assert told["time_to_stage_2"] < told["time_to_stage_3"] - told["handover_time"]
+            else:
+                assert told["handover_time"] == told["handover_height"] == -1
+        for name in OWN:
+            if name.endswith("_share") and name != "idle_share":
+                assert sum(infos[agent][name] for agent in AGENTS) == pytest.approx(1)
+
+
+def test_rough_play(task: str) -> None:
+    """Arms that are flung about touch each other and the table; all of it is counted."""
+    env, draw = watched(task, max_cycles=250), np.random.default_rng(0)
+    met = 0
+    for seed in range(3):
+        env.reset(seed=seed)
+        witness = Witness(env)
+        actions = sample(env, draw)
+        while env.agents:
+            if env.core.elapsed[0] % 25 == 0:
+                # Shoulders forward and down: towards each other and the table.
+                actions = {
+                    agent: np.array(
+                        [*draw.uniform(-0.3, 0.3, 1), *draw.uniform(0, 1.2, 2), 0, 0, 0, 1]
+                    )
+                    for agent in AGENTS
+                }
+            *_, infos = env.step(actions)
+            witness.look()
+        witness.check(infos)
+        met += witness.together
+        assert sum(witness.table) > 0
+    assert met > 0
+
+
+def test_told_at_the_end_only(task: str) -> None:
+    """The same keys always; before the end they say nothing of the episode."""
+    env, draw = watched(task, max_cycles=6), np.random.default_rng(0)
+    _, infos = env.reset(seed=0)
+    before = {name: infos[AGENTS[0]][name] for name in NAMES}
+    while env.agents:
+        for agent in AGENTS:
+            assert {name: infos[agent][name] for name in NAMES} == before
+        *_, infos = env.step(sample(env, draw))
+        assert infos[AGENTS[0]].keys() >= NAMES
+    assert infos[AGENTS[0]]["motion_share"] != 0.5
+    _, infos = make(task).reset(seed=0)
+    assert NAMES.isdisjoint(infos[AGENTS[0]])
+
+
+def test_watching_changes_nothing(task: str) -> None:
+    """The same actions give the same physics, bit for bit."""
+    envs = [watched(task), make(task)]
+    draw = np.random.default_rng(0)
+    for env in envs:
+        env.reset(seed=0)
+    for _ in range(40):
+        actions = sample(envs[0], draw)
+        for env in envs:
+            env.step(actions)
+        assert physics(envs[0]).tobytes() == physics(envs[1]).tobytes()
+
+
+def play_in_hand(opening: float, lower: bool) -> dict[str, float]:
+    """The cube held in the air by the right arm, then let go or lowered on to the table."""
+    env = watched("transfer_cube", max_cycles=120)
+    env.reset(seed=0)
+    qpos = in_hand(env, env.model.key("home").qpos, "right", "cube")
+    put(env, qpos, ctrl=np.append(qpos[: ROBOT - 2], (0.021, -0.021)))
+    hold = {agent: np.append(qpos[8 * i : 8 * i + 6], 0.0) for i, agent in enumerate(AGENTS)}
+    infos: dict[str, dict[str, float]] = {}
+    while env.agents:
+        late = env.core.elapsed[0] > 20
+        if late:
+            hold["right_arm"][6] = opening
+            if lower:  # the shoulder bends until the cube is on the table
+                hold["right_arm"][1] = min(hold["right_arm"][1] + 0.01, 0.6)
+        *_, infos = env.step(hold)
+    return infos["right_arm"]
+
+
+def test_drops() -> None:
+    """What falls out of a hand is a drop; what is put down or kept is none."""
+    assert play_in_hand(1.0, lower=False)["drops"] == 1
+    assert play_in_hand(0.0, lower=False)["drops"] == 0
+    assert play_in_hand(0.0, lower=True)["drops"] == 0
+
+
+def test_states_remember_them(task: str) -> None:
+    """A state restored elsewhere ends with the same figures."""
+    env, other = watched(task, max_cycles=60), watched(task, max_cycles=60)
+    arms = aloha_marl.policies.load("scripted", task)
+    observations, _ = env.reset(seed=3)
+    other.reset(seed=9)
+    for _ in range(50):
+        observations, *_ = env.step({agent: arms[agent](observations[agent]) for agent in AGENTS})
+    other.set_state(env.get_state())
+    while env.agents:
+        actions = {agent: arms[agent](observations[agent]) for agent in AGENTS}
+        observations, *_, infos = env.step(actions)
+        assert other.step(actions)[4] == infos
+    assert infos[AGENTS[1]]["time_to_stage_1"] > 0
+
+
+def test_bad_value(task: str) -> None:
+    """Anything but a truth value is refused."""
+    with pytest.raises(ValueError, match="metrics='all' must be True or False"):
+        make(task, metrics="all")
