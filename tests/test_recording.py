@@ -341,15 +341,18 @@ def test_command_options(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands, "plot_episode", note)
     cameras = ("--camera", "top", "--camera", "left_wrist")
     text = run(
-        *cameras, "--policy", "random", "--episodes", "2", "--seed", "4", "--no-overlay", "--strip"
+        *cameras,
+        *("--policy", "random", "--episodes", "2", "--seed", "4"),
+        *("--no-overlay", "--strip", "--reward", "dense"),
     )
     assert "out/transfer_cube_random_4.mp4: seed 4, 7 steps, success no" in text
-    asked = {"cameras": ("top", "left_wrist"), "overlay": False}
+    shown = {"reward": "dense", "credit": "individual"}
+    asked = {"cameras": ("top", "left_wrist"), "overlay": False} | shown
     assert [entry[:4] for entry in made] == [
         (name, seed, f"{name}_random_{seed}.{suffix}", options)
         for name in TASKS
         for seed in (4, 5)
-        for suffix, options in (("mp4", asked), ("png", {}))
+        for suffix, options in (("mp4", asked), ("png", shown))
     ]
     first, again, following, _ = (entry[4] for entry in made[:4])
     np.testing.assert_array_equal(first, again)
