@@ -75,6 +75,15 @@ def test_example_trains() -> None:
         ray.shutdown()
 
 
+def test_example_repeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two runs in one process give the same curve, if Python's hashes are the same: RLlib uses sets."""
+    monkeypatch.setenv("PYTHONHASHSEED", "0")
+    first, second = (smoke.run("rllib", tmp_path / str(i), *QUICK) for i in range(2))
+    assert first["curve"] == second["curve"]
+    assert first["evaluation"] == second["evaluation"]
+    assert len(first["evaluation"]["episodes"]) == 1
+
+
 def test_example_in_processes(tmp_path: Path) -> None:
     """It runs as its user runs it, with a process for the environments."""
     content = smoke.run("rllib", tmp_path, *QUICK, "--runners", "1")
