@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -15,13 +16,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from aloha_marl import policies
+from aloha_marl.arms import SIDES
+from aloha_marl.control import CONTROLS
+from aloha_marl.crossplay import Crossplay
+from aloha_marl.crossplay import crossplay as play_pairs
 from aloha_marl.doctor import diagnose
 from aloha_marl.evaluation import Episode, Evaluation, environment, evaluate
+from aloha_marl.heat_map import draw_heat_map
+from aloha_marl.metrics import BOTH, OWN
 from aloha_marl.observations import SCOPES
 from aloha_marl.options import STARTS, choose
-from aloha_marl.policies import scripted
+from aloha_marl.playback import KEYS, Playback
+from aloha_marl.policies import STYLES, scripted
 from aloha_marl.recording import FORMATS, record
 from aloha_marl.remedies import Machine, write_icd
+from aloha_marl.rewards import REWARDS
 from aloha_marl.strips import plot_episode
 from aloha_marl.tables import as_markdown, tables
 from aloha_marl.tasks import TASKS
@@ -38,6 +47,15 @@ _TasksOption = Annotated[
     list[str] | None, typer.Option(help=f"Task, may be repeated: {_TASKS}.", show_default="all")
 ]
 _PolicyOption = Annotated[str, typer.Option(help=f"One of {', '.join(policies.NAMES)}.")]
+_REASONS = 10
+"""Of failed episodes, how many are printed."""
+_PlayScopeOption = Annotated[
+    str | None,
+    typer.Option(
+        help=f"What an arm may know: {', '.join(scripted.SCOPES)}.",
+        show_default="the policy's own",
+    ),
+]
 _FORMATS = [suffix.removeprefix(".") for suffix in FORMATS]
 
 
@@ -106,27 +124,32 @@ def record_video(
         ),
     ] = None,
     form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(_FORMATS)}.")] = "mp4",
+    reward: Annotated[
+        str, typer.Option(help=f"What is shown as reward: {', '.join(REWARDS)}.")
+    ] = next(iter(REWARDS)),
     overlay: Annotated[bool, typer.Option(help="Write stage and rewards onto the video.")] = True,
     strip: Annotated[bool, typer.Option(help="Also plot each episode over time as PNG.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("out"),
 ) -> None:
     """Films episodes."""
     names, cameras = task or list(TASKS), tuple(camera or ("angle",))
+    options = {"reward": reward, "credit": "individual"}
     with usage_errors():
         choose("format", form, _FORMATS)
         for name in names:
-            env = environment(name, policies.load(policy, name))
+            env = environment(name, policies.load(policy, name), **options)
             env.pictures.check_cameras(cameras)
     console = Console(highlight=False)
 
     def play(name: str, number: int) -> Iterator[tuple[Path, Episode]]:
         """A file after the other, each from policies of its own: both see the same random draws."""
-        path = out / f"{name}_{policy}_{number}.{form}"
+        path = out / f"{name}_{policy.replace(':', '_')}_{number}.{form}"
         arms = policies.load(policy, name, seed=number)
-        yield path, record(name, arms, number, path, cameras=cameras, overlay=overlay)
+        film = record(name, arms, number, path, cameras=cameras, overlay=overlay, **options)
+        yield path, film
         if strip:
             arms, path = policies.load(policy, name, seed=number), path.with_suffix(".png")
-            yield path, plot_episode(name, arms, number, path)
+            yield path, plot_episode(name, arms, number, path, **options)
 
     try:
         for name in names:
@@ -134,7 +157,8 @@ def record_video(
                 for number in range(seed, seed + episodes):
                     for path, episode in play(name, number):
                         text = f"{path}: seed {number}, {episode.steps} steps, success "
-                        console.print(escape(text) + mark(episode), soft_wrap=True)
+                        why = episode.reason and escape(f": {episode.reason}")
+                        console.print(escape(text) + mark(episode) + why, soft_wrap=True)
                     done(episode)
     except RuntimeError as error:
         console.print(escape(str(error)), soft_wrap=True)
@@ -147,9 +171,10 @@ def evaluation(
     policy: _PolicyOption = policies.NAMES[0],
     episodes: Annotated[int, typer.Option(min=1, help="How many.")] = 300,
     first_seed: Annotated[int, typer.Option(min=0, help="Seeds go on from here.")] = 10_000,
-    scope: Annotated[
-        str, typer.Option(help=f"What an arm may know: {', '.join(scripted.SCOPES)}.")
-    ] = SCOPES[0],
+    scope: _PlayScopeOption = None,
+    control: Annotated[
+        str, typer.Option(help=f"What actions mean: {', '.join(CONTROLS)}.")
+    ] = "joint_position",
     rules: Annotated[
         str, typer.Option(help="How stages are judged: strict, gym_aloha.")
     ] = "strict",
@@ -164,7 +189,7 @@ def evaluation(
     options = {"rules": rules, "start": start, "max_cycles": max_cycles}
     with usage_errors():
         options["max_joint_speed"] = speed(max_joint_speed)
-        arms = policies.load(policy, task, scope)
+        arms = policies.load(policy, task, scope, control)
         environment(task, arms, **options).close()
     console = Console()
     seeds = range(first_seed, first_seed + episodes)
@@ -175,6 +200,68 @@ def evaluation(
         json.parent.mkdir(parents=True, exist_ok=True)
         json.write_text(result.to_json())
         console.print(f"{json}: every episode", highlight=False)
+
+
+@app.command()
+def view(
+    task: Annotated[str, typer.Option(help=f"One of {_TASKS}.")] = "transfer_cube",
+    policy: _PolicyOption = policies.NAMES[0],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first episode.")] = 0,
+    scope: _PlayScopeOption = None,
+) -> None:
+    """Plays episodes in a window, in real time, until it is closed; the mouse moves the objects."""
+    with usage_errors():
+        env = environment(task, policies.load(policy, task, scope), render_mode="human")
+    console = Console(highlight=False)
+    keys = Table.grid(padding=(0, 2, 0, 0))
+    for row in KEYS.items():
+        keys.add_row(*row)
+    playback = Playback(env, lambda number: policies.load(policy, task, scope, seed=number))
+    try:
+        console.print(keys)
+        for episode in playback.episodes(seed):
+            console.print(f"seed {episode.seed}, {episode.steps} steps, success {mark(episode)}")
+    except RuntimeError as error:
+        console.print(escape(str(error)), soft_wrap=True)
+        raise typer.Exit(1) from error
+    finally:
+        env.close()
+
+
+@app.command()
+def crossplay(
+    policy: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help=f"Two or more of {', '.join(policies.NAMES)}.", show_default="all scripted ones"
+        ),
+    ] = None,
+    task: _TasksOption = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes per pair.")] = 50,
+    first_seed: Annotated[int, typer.Option(min=0, help="Seeds go on from here.")] = 10_000,
+    out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("out"),
+) -> None:
+    """Pairs every policy as left arm with every one as right arm: do strangers work together?"""
+    names = list(dict.fromkeys(policy or STYLES))
+    seeds = range(first_seed, first_seed + episodes)
+    console = Console(highlight=False)
+    with usage_errors():
+        zoo = {
+            name: {style: policies.load(style, name) for style in names} for name in task or TASKS
+        }
+    for name, arms in zoo.items():
+        with progress(console, name, len(names) ** 2 * episodes) as done:
+            result = play_pairs(name, arms, seeds, on_episode=done)
+        console.print(matrix(result))
+        console.print(result.summary())
+        path = out / f"crossplay_{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(result.to_json())
+        try:
+            draw_heat_map(result, path.with_suffix(".png"))
+            console.print(f"{path} and .png: all pairs", soft_wrap=True)
+        except RuntimeError as error:
+            console.print(f"{path}: all pairs; {escape(str(error))}", soft_wrap=True)
 
 
 @app.command()
@@ -248,6 +335,7 @@ def report(result: Evaluation) -> Table:
     """The figures of an evaluation."""
     low, high = result.interval
     steps = result.success_steps
+    failed = [episode for episode in result.episodes if not episode.success]
     table = Table(box=box.SIMPLE, show_header=False, title=f"{result.policy} on {result.task}")
     rows = {
         "success": f"{result.successes} of {len(result.episodes)} = {result.success_rate:.1%} "
@@ -257,10 +345,42 @@ def report(result: Evaluation) -> Table:
         else "-",
         "highest stage": ", ".join(f"{i}: {n}" for i, n in result.stage_counts.items()),
         "diverged": str(sum(episode.diverged for episode in result.episodes)),
-        "failed seeds": ", ".join(str(e.seed) for e in result.episodes if not e.success) or "-",
+        "failed seeds": ", ".join(str(e.seed) for e in failed) or "-",
     }
+    rows |= _together(result.metrics)
+    rows |= {f"why {episode.seed}": episode.reason for episode in failed[:_REASONS]}
+    if failed[_REASONS:]:
+        rows["why others"] = "see the file that --json writes"
     for name, text in rows.items():
-        table.add_row(name, text)
+        table.add_row(name, escape(text))
+    return table
+
+
+def _together(metrics: Mapping[str, float]) -> dict[str, str]:
+    """The mean figures of how the arms worked together, for people."""
+    rows = {}
+    for name, meaning in (BOTH | OWN).items():
+        unit = re.findall(r"\[(.*)\]", meaning)
+        names = (f"{side}_{name}" for side in SIDES) if name in OWN else (name,)
+        told = [f"{metrics[own]:.2f}" for own in names if own in metrics]
+        if told:
+            rows[name.replace("_", " ")] = " ".join([" / ".join(told), *unit])
+    return rows
+
+
+def matrix(result: Crossplay) -> Table:
+    """The success of every pair, above its interval; bold with itself."""
+
+    def cell(rate: str, interval: str, alike: bool) -> str:
+        return f"{f'[bold]{rate}[/]' if alike else rate}\n[dim]{interval}[/]"
+
+    content = result.table(cell)
+    style = {"box": box.SIMPLE_HEAD, "show_edge": False, "padding": 0}
+    table = Table(title=content.title, **style)
+    for title in content.columns:
+        table.add_column(escape(title.replace(" \\ ", " \\\n")), justify="right")
+    for row in content.rows:
+        table.add_row(*row)
     return table
 
 

@@ -145,7 +145,7 @@ class Core:
         self._low, self._high, self._most_step = (
             np.broadcast_to(constant, self._ctrl.shape).copy() for constant in (*limits, most)
         )
-        self.control = CONTROLS[options.control](self._low, self._high)
+        self.control = CONTROLS[options.control](self._low, self._high, self._most_step)
         self._reward = REWARDS[options.reward]
 
         self.num_envs = n = self.simulation.num_envs

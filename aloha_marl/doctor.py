@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from aloha_marl.parallel_env import AlohaParallelEnv
 from aloha_marl.remedies import Drawing, Finding, Machine, findings
 from aloha_marl.rendering import Renderer, backend, driver, has_nvidia
+from aloha_marl.viewer import check_screen
 
 SIZES = ((84, 84), (640, 480))
 VARIABLES = (
@@ -52,6 +53,7 @@ class Report:
         """The same, findings apart, as names and values for people."""
         yield "backend", f"{self.backend}: {self.reason}"
         yield "pictures", f"none: {self.drawing.error}" if self.drawing.error else "can be drawn"
+        yield "window", f"none: {self.drawing.window}" if self.drawing.window else "can be opened"
         yield from self.drawing.driver.items()
         if self.drawing.driver:
             yield "drawn by", "the CPU, in software" if self.software else "a graphics device"
@@ -66,6 +68,7 @@ def draw(seconds: float = 1.0) -> Drawing:
     """Draws camera ``top`` of transfer_cube in each size for a while; errors are part of the result."""
     about: dict[str, str] = {}
     speed: dict[str, float] = {}
+    broken = ""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # GLFW warns first and fails then; once is enough
@@ -85,8 +88,16 @@ def draw(seconds: float = 1.0) -> Drawing:
                 finally:
                     renderer.close()
     except Exception as error:  # whatever fails in a graphics driver is what is asked for here
-        return Drawing(str(error.__cause__ or error) or type(error).__name__, about, speed)
-    return Drawing("", about, speed)
+        broken = str(error.__cause__ or error) or type(error).__name__
+    return Drawing(broken, about, speed, _no_window())
+
+
+def _no_window() -> str:
+    try:
+        check_screen()
+    except RuntimeError as error:
+        return str(error)
+    return ""
 
 
 def diagnose(machine: Machine | None = None, attempt: Callable[[], Drawing] = draw) -> Report:

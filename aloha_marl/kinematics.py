@@ -2,9 +2,14 @@
 
 Poses are in the arm's base frame. The last three joints' axes meet in the wrist's middle, so position
 and orientation can be solved one after the other.
+
+Inside, every quantity is an array (k,) of its own, k the product of the leading sizes: on small arrays
+NumPy is fastest then, and a row's result does not depend on how many there are.
 """
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 
@@ -21,7 +26,46 @@ FOREARM = 0.3
 TOOL = 0.069744 + 0.14
 """Distance from the wrist's middle to the tool centre point [m]."""
 
-_BEND = float(np.arctan2(_ELBOW_X, _ELBOW_Z))  # the elbow stands forward of the upper arm's axis
+_LEAN = np.arctan2(_ELBOW_X, _ELBOW_Z)  # of the upper arm where the shoulder is at 0
+
+_AXES = (2, 1, 1, 0, 1, 0)
+"""Of the joints, each in its own frame."""
+
+_ORIGINS = (
+    (0, 0, 0),
+    (0, 0, SHOULDER_HEIGHT),
+    (_ELBOW_X, 0, _ELBOW_Z),
+    (FOREARM, 0, 0),
+    (0, 0, 0),
+    (0, 0, 0),
+)
+"""Of the joints' frames, each in the one before [m]."""
+
+# As arrays without a size, which NumPy combines with others in half the time that numbers take.
+_MINUS_ONE, _ONE, _WHOLE_TURN = map(np.array, (-1.0, 1.0, 2 * np.pi))
+_SHOULDER, _TOOL = np.array(SHOULDER_HEIGHT), np.array(TOOL)
+_UPPER_ARM, _FOREARM = np.array(UPPER_ARM), np.array(FOREARM)
+_SQUARES = np.array(UPPER_ARM**2 + FOREARM**2)
+_TWICE_PRODUCT = np.array(2 * UPPER_ARM * FOREARM)
+_UPRIGHT = np.array(_LEAN)  # the shoulder's zero: how far the upper arm leans there
+_BEND = np.array(np.pi / 2 - _LEAN)  # between upper arm and forearm where the elbow is at 0
+_TINY = np.array(1e-12)  # far above rounding, far below use
+
+_NEXT, _LAST = (1, 2, 0), (2, 0, 1)  # of x, y, z, for cross products
+
+_EYE = np.eye(3)
+_SKEW = np.cross(_EYE[:, None], _EYE).swapaxes(1, 2).reshape(3, 9)
+"""A vector times this is, row by row, the matrix that takes the cross product with it."""
+
+# (6, 3, 16): a joint's cosine, sine and one times these are its 4 x 4 transform, row by row. Each
+# number of it has one of the three in it, so that the product is exact.
+_TRANSFORMS = np.zeros((len(_AXES), 3, 4, 4))
+for _transform, _axis, _origin in zip(_TRANSFORMS, _AXES, _ORIGINS, strict=True):
+    _transform[0, :3, :3] = np.diag(1 - _EYE[_axis])
+    _transform[1, :3, :3] = _SKEW[_axis].reshape(3, 3)
+    _transform[2, :3, :3] = np.diag(_EYE[_axis])
+    _transform[2, :, 3] = (*_origin, 1)
+_TRANSFORMS = _TRANSFORMS.reshape(-1, 3, 16)
 
 
 def forward(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -33,68 +77,94 @@ def forward(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         (..., 3) position [m] and (..., 3, 3) rotation in the base frame.
     """
-    waist, shoulder, elbow, roll, angle, rotate = np.moveaxis(np.asarray(joints, float), -1, 0)
-    pitch = shoulder + elbow
-    lean = shoulder + _BEND
-    reach = UPPER_ARM * np.sin(lean) + FOREARM * np.cos(pitch)
-    height = SHOULDER_HEIGHT + UPPER_ARM * np.cos(lean) - FOREARM * np.sin(pitch)
-    wrist = np.stack((reach * np.cos(waist), reach * np.sin(waist), height), axis=-1)
-    rotation = _forearm(waist, pitch) @ _about_x(roll) @ _about_y(angle) @ _about_x(rotate)
-    return wrist + TOOL * rotation[..., :, 0], rotation
+    joints = np.asarray(joints, float)
+    shape = joints.shape[:-1]
+    steps = _steps(joints)
+    pairs = steps[::2] @ steps[1::2]  # one call for three products
+    tool = pairs[0] @ pairs[1] @ pairs[2]
+    position = tool[:, :3, 3] + _TOOL * tool[:, :3, 0]
+    return position.reshape(*shape, 3), tool[:, :3, :3].reshape(*shape, 3, 3)
 
 
 def inverse(
-    position: np.ndarray, rotation: np.ndarray, near: np.ndarray | None = None
+    position: np.ndarray, rotation: np.ndarray, near: np.ndarray | float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Joints for a pose, with the elbow up. Joint limits are not considered.
+    """Joints for a pose. Joint limits are not considered.
+
+    A pose has up to eight solutions: the waist may face it or turn its back on it, the elbow bend up
+    or down, the wrist either way. Of each two the one nearer to given joints is taken, by at most a
+    quarter turn of the waist and of the forearm, the elbow as it is. Where a joint does not matter,
+    it stays.
 
     Args:
         position: (..., 3) of the tool centre point in the base frame [m].
         rotation: (..., 3, 3) of the tool in the base frame.
-        near: (..., 6) joints [rad]. Of the two ways to bend the wrist the one that turns the forearm
-            less away from them is taken; without it, the one that turns the forearm less.
+        near: (..., 6) joints [rad]; all at zero, the arm is bent forward and its wrist straight.
 
     Returns:
         (..., 6) joints [rad] and (...) bool, whether the pose is within reach. Out of reach the arm
         points at it as far as it can.
     """
     position, rotation = np.asarray(position, float), np.asarray(rotation, float)
-    x, y, z = np.moveaxis(position - TOOL * rotation[..., :, 0], -1, 0)
-    z = z - SHOULDER_HEIGHT
-    reach = np.hypot(x, y)
-    cosine = (reach**2 + z**2 - UPPER_ARM**2 - FOREARM**2) / (2 * UPPER_ARM * FOREARM)
-    bend = np.arccos(np.clip(cosine, -1, 1))  # between the upper arm and the forearm
-    waist = np.arctan2(y, x)
-    lean = np.arctan2(reach, z) - np.arctan2(
-        FOREARM * np.sin(bend), UPPER_ARM + FOREARM * np.cos(bend)
-    )
-    shoulder = lean - _BEND
-    elbow = bend - np.pi / 2 + _BEND
+    *shape, _ = position.shape
+    start = np.empty((*shape, len(_AXES)))
+    start[:] = near
+    w0, _, e0, r0, _, t0 = _columns(start, 6)
+    x_x, y_x, z_x, x_y, y_y, z_y, x_z, y_z, z_z = _columns(rotation, 9)
+    x, y, z = _columns(position, 3)
+    x -= _TOOL * x_x  # of the wrist's middle from here on, above the shoulder
+    y -= _TOOL * x_y
+    z -= _TOOL * x_z
+    z -= _SHOULDER
 
-    wrist = np.swapaxes(_forearm(waist, shoulder + elbow), -1, -2) @ rotation
-    angle = np.arctan2(np.hypot(wrist[..., 1, 0], wrist[..., 2, 0]), wrist[..., 0, 0])
-    roll = np.arctan2(wrist[..., 1, 0], -wrist[..., 2, 0])
-    rotate = np.arctan2(wrist[..., 0, 1], wrist[..., 0, 2])
-    before = 0.0 if near is None else np.asarray(near, float)[..., 3]
-    other = wrap(roll + np.pi)
-    flip = np.abs(other - before) < np.abs(roll - before)
-    joints = np.stack(
-        (
-            waist,
-            shoulder,
-            elbow,
-            np.where(flip, other, roll),
-            np.where(flip, -angle, angle),
-            np.where(flip, wrap(rotate + np.pi), rotate),
-        ),
-        axis=-1,
-    )
-    return joints, np.abs(cosine) <= 1
+    cos, sin = np.cos(w0), np.sin(w0)
+    waist = w0 + _least_turn(cos * x + sin * y, cos * y - sin * x)
+    cos, sin = np.cos(waist), np.sin(waist)
+    reach = cos * x + sin * y
+    cosine = (reach * reach + z * z - _SQUARES) / _TWICE_PRODUCT
+    cos_bend = np.minimum(np.maximum(cosine, _MINUS_ONE), _ONE)
+    bend = np.copysign(np.arccos(cos_bend), e0 + _BEND)
+    inner = np.arctan2(_FOREARM * np.sin(bend), _UPPER_ARM + _FOREARM * cos_bend)
+    lean = np.arctan2(reach, z) - inner
+
+    # The tool's x axis in the frame of the forearm, unrolled: along it, to its side, up.
+    steep = lean + bend
+    cos_pitch, sin_pitch = np.sin(steep), -np.cos(steep)
+    ahead = cos * x_x + sin * x_y
+    along, up = cos_pitch * ahead - sin_pitch * x_z, sin_pitch * ahead + cos_pitch * x_z
+    side = cos * x_y - sin * x_x
+    cos_roll, sin_roll = np.cos(r0), np.sin(r0)
+    roll = r0 + _least_turn(sin_roll * side - cos_roll * up, cos_roll * side + sin_roll * up)
+    cos_roll, sin_roll = np.cos(roll), np.sin(roll)
+    angle = np.arctan2(sin_roll * side - cos_roll * up, along)
+    # The axis of the wrist's angle, which is the tool's y axis before the last joint turns it.
+    tilt = sin_roll * sin_pitch
+    x, y, z = tilt * cos - cos_roll * sin, tilt * sin + cos_roll * cos, sin_roll * cos_pitch
+    rotate = np.arctan2(-(x * z_x + y * z_y + z * z_z), x * y_x + y * y_y + z * y_z)
+    turn = rotate - t0
+    turn -= _WHOLE_TURN * np.rint(turn / _WHOLE_TURN)
+
+    joints = np.array((waist, lean - _UPRIGHT, bend - _BEND, roll, angle, t0 + turn))
+    return joints.T.reshape(*shape, 6), (np.abs(cosine) <= _ONE).reshape(shape)
 
 
-def wrap(angle: np.ndarray) -> np.ndarray:
-    """Angles [rad] brought into [-pi, pi)."""
-    return (angle + np.pi) % (2 * np.pi) - np.pi
+def jacobian(joints: np.ndarray) -> np.ndarray:
+    """(..., 6, 6) how the tool moves as (..., 6) joints [rad] turn.
+
+    Row by row the velocity of the tool centre point [m/rad] and the angular velocity of the tool
+    [rad/rad], in the base frame; a column per joint.
+    """
+    joints = np.asarray(joints, float)
+    frames = _steps(joints)
+    for before, own in itertools.pairwise(frames):
+        own[:] = before @ own
+    columns = np.empty((len(_AXES), frames.shape[1], 6))
+    axes = columns[:, :, 3:]
+    axes[:] = frames[range(len(_AXES)), :, :3, _AXES]
+    arms = frames[-1, :, :3, 3] + TOOL * frames[-1, :, :3, 0] - frames[:, :, :3, 3]
+    columns[:, :, :3] = axes.take(_NEXT, 2) * arms.take(_LAST, 2)
+    columns[:, :, :3] -= axes.take(_LAST, 2) * arms.take(_NEXT, 2)
+    return columns.transpose(1, 2, 0).reshape(*joints.shape, 6)
 
 
 def rotation_vector(rotation: np.ndarray) -> np.ndarray:
@@ -109,35 +179,28 @@ def rotation_vector(rotation: np.ndarray) -> np.ndarray:
 
 def rotation_matrix(vector: np.ndarray) -> np.ndarray:
     """(..., 3, 3) rotations from (..., 3) rotation vectors [rad], by Rodrigues' formula."""
-    angle = np.linalg.norm(vector, axis=-1)[..., None, None]
-    x, y, z = np.moveaxis(vector, -1, 0)
-    zero = np.zeros_like(x)
-    skew = np.stack((zero, -z, y, z, zero, -x, -y, x, zero), axis=-1)
-    skew = skew.reshape(*x.shape, 3, 3) / np.maximum(angle, 1e-12)
-    return np.eye(3) + np.sin(angle) * skew + (1 - np.cos(angle)) * (skew @ skew)
-
-
-def _forearm(waist: np.ndarray, pitch: np.ndarray) -> np.ndarray:
-    return _about_z(waist) @ _about_y(pitch)
-
-
-def _about(angle: np.ndarray, axis: int) -> np.ndarray:
-    cos, sin = np.cos(angle), np.sin(angle)
-    rotation = np.zeros((*np.shape(angle), 3, 3))
-    first, second = (axis + 1) % 3, (axis + 2) % 3
-    rotation[..., axis, axis] = 1
-    rotation[..., first, first] = rotation[..., second, second] = cos
-    rotation[..., first, second], rotation[..., second, first] = -sin, sin
+    angle = np.sqrt(np.add.reduce(vector * vector, axis=-1))
+    skew = (vector @ _SKEW).reshape(*vector.shape, 3)
+    skew /= np.maximum(angle, _TINY)[..., None, None]
+    rotation = np.sin(angle)[..., None, None] * skew
+    rotation += (_ONE - np.cos(angle))[..., None, None] * (skew @ skew)
+    rotation += _EYE
     return rotation
 
 
-def _about_x(angle: np.ndarray) -> np.ndarray:
-    return _about(angle, 0)
+def _steps(joints: np.ndarray) -> np.ndarray:
+    """(6, k, 4, 4) from the frame of each joint of (..., 6) to that of the one before."""
+    joints = joints.reshape(-1, len(_AXES)).T
+    sines = np.ones((*joints.shape, 3))
+    sines[:, :, 0], sines[:, :, 1] = np.cos(joints), np.sin(joints)
+    return (sines @ _TRANSFORMS).reshape(*joints.shape, 4, 4)
 
 
-def _about_y(angle: np.ndarray) -> np.ndarray:
-    return _about(angle, 1)
+def _least_turn(along: np.ndarray, across: np.ndarray) -> np.ndarray:
+    """The turn, by a quarter at most, that brings a line along (along, across)."""
+    return np.arctan(across / (along + _TINY))
 
 
-def _about_z(angle: np.ndarray) -> np.ndarray:
-    return _about(angle, 2)
+def _columns(values: np.ndarray, size: int) -> np.ndarray:
+    """(size, k) from (..., size), or from (..., 3, 3) row by row."""
+    return values.reshape(-1, size).T.copy()

@@ -19,6 +19,9 @@ from aloha_marl.readings import Readings
 SCOPES = ("partner", "local", "proprioception", "full")
 """What one arm may know; the first is the default."""
 
+WIDENING = ("proprioception", "local", "partner", "full")
+"""The scopes, each a prefix of the next."""
+
 _XYZ = ("x", "y", "z")
 
 
@@ -90,9 +93,8 @@ class Layout:
 
     def __init__(self, objects: Sequence[str], scope: str):
         own = quantities(objects)
-        known = {"proprioception": 1, "local": 2, "partner": 3, "full": 3}[scope]
-        order = ("proprioception", "local", "partner")
-        table = [q for q in own if order.index(q.scope) < known]
+        known = WIDENING.index(scope)
+        table = [q for q in own if WIDENING.index(q.scope) <= known]
         if scope == "full":
             table += [dataclasses.replace(q, name=f"partner/{q.name}") for q in own]
         self.scope = scope

@@ -17,7 +17,8 @@ from aloha_marl.tasks import TASKS, Task
 
 OBS_TYPES = ("state", "pixels", "pixels_agent_pos")
 STARTS = ("random", "gym_aloha")
-RENDER_MODES = ("rgb_array", "depth_array")
+PICTURE_MODES = ("rgb_array", "depth_array")
+RENDER_MODES = (*PICTURE_MODES, "human")
 RENDER_QUALITIES = ("fast", "high")
 
 
@@ -64,7 +65,8 @@ class Options:
     Attributes:
         obs_type: "state", "pixels" (own wrist camera and ``top``) or "pixels_agent_pos" (both).
         scope: what one arm may know: "partner", "local", "proprioception" or "full".
-        control: what the actions mean: "joint_position", "joint_position_normalized", "joint_delta".
+        control: what the actions mean: "joint_position", "joint_position_normalized", "joint_delta" or
+            "ee_delta".
         reward: "staged" (the stage at every step), "sparse" (1 on success) or "dense" (each arm's own
             progress, at most 1 in an episode).
         credit: "team" (both arms get the mean of their shares) or "individual" (each its own). Of
@@ -81,11 +83,13 @@ class Options:
         agent_names: names of the left and the right arm.
         cameras: cameras in pixel observations; "wrist_wide" and "wrist" mean each arm's own.
         observation_width, observation_height: size of observed pictures [pixels].
-        visualization_width, visualization_height: size of ``render()`` [pixels].
-        render_mode: "rgb_array", "depth_array" or None: what ``render()`` returns.
-        render_quality: "fast" or "high" for observed pictures; ``render()`` is always "high".
+        visualization_width, visualization_height: size of ``render()`` [pixels]; a window's is fixed.
+        render_mode: "rgb_array", "depth_array" or None: what ``render()`` returns. With "human" it
+            returns None: every reset and step shows in a window, in real time.
+        render_quality: of observed pictures, "fast" or "high", with shadows and the table's grain;
+            ``render()`` also smooths edges.
         visuals: "own", or "gym_aloha" to draw the meshes, cameras and lights of an installed
-            gym-aloha. "high" pictures are then gym-aloha's own.
+            gym-aloha. "high" pictures are then gym-aloha's own. A window always shows "own".
     """
 
     obs_type: str = "state"

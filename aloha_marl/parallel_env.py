@@ -21,6 +21,7 @@ from aloha_marl.options import RENDER_MODES, Options, make_task
 from aloha_marl.rendering import Pictures
 from aloha_marl.simulation import OneSimulation
 from aloha_marl.tasks import Task
+from aloha_marl.viewer import Viewer
 
 _ROW = np.arange(1)
 _ROW.flags.writeable = False
@@ -42,6 +43,15 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
     | 4 | wrist_angle | -1.8675 .. 2.23402 | -1 .. 1 | -1 .. 1 x 0.05 rad |
     | 5 | wrist_rotate | -3.14158 .. 3.14158 | -1 .. 1 | -1 .. 1 x 0.05 rad |
     | 6 | gripper | 0 closed .. 1 open | -1 closed .. 1 open | -1 .. 1 x 0.2 |
+
+    | index | name | ``ee_delta``: steps of the tool from its commanded pose, in the arm's base frame |
+    |---|---|---|
+    | 0, 1, 2 | x, y, z | -1 .. 1 x 0.015 m |
+    | 3, 4, 5 | rx, ry, rz | -1 .. 1 x 0.1 rad, a rotation vector about the tool centre point |
+    | 6 | gripper | -1 .. 1 x 0.2 |
+
+    A zero holds in both delta modes. A step of the tool that the joints are too slow for is shortened as a
+    whole; one beyond their limits or out of reach goes as near as one step of damped least squares does.
 
     ## Observations
     ``Box(D,) float32`` with finite bounds, the same for both agents, every quantity in the arm's own
@@ -77,12 +87,21 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
     given. With ``metrics=True`` also how the arms worked together, told when the episode ends
     (:data:`aloha_marl.metrics.BOTH`, :data:`aloha_marl.metrics.OWN`).
 
+    ## Rendering
+    ``render_mode="human"`` opens a window at the first reset and draws in it at every reset and step,
+    in real time: a step then lasts 0.02 s. The mouse can move the objects; without it episodes are
+    the same, bit for bit, as without a window. If the window is closed by hand the environment goes on
+    unseen and unpaced. See :class:`~aloha_marl.viewer.Viewer`.
+
     ## Version history
     * v0: first version.
 
     Args:
         task: "transfer_cube", "insertion" or a :class:`~aloha_marl.tasks.Task`.
         **options: see :class:`~aloha_marl.options.Options`.
+
+    Attributes:
+        viewer: the window with ``render_mode="human"``, else None.
 
     Raises:
         ValueError: an unknown task, option or value; the message lists the valid ones.
@@ -103,6 +122,7 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
         self._agents = Agents(self.core, self.pictures)
         self.metadata = {**self.metadata, "name": f"{self.task.name}_v0"}
         self.render_mode = self.options.render_mode
+        self.viewer = Viewer(self.model, self.data) if self.render_mode == "human" else None
         self.max_cycles = self.options.max_cycles
 
         self.possible_agents: list[AgentID] = list(self._agents.names)
@@ -133,6 +153,8 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
         if seed is not None:
             self.np_random, _ = seeding.np_random(seed)
         self.core.reset(_ROW, [self.np_random], [seed])
+        if self.viewer is not None:
+            self.viewer.show()
         self.agents = list(self.possible_agents)
         return self._observations(), self._infos()
 
@@ -158,7 +180,13 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
         if not self.agents:
             raise RuntimeError("no episode is running: call reset() first")
         core = self.core
-        core.step(self.check_actions(actions))
+        checked = self.check_actions(actions)
+        if self.viewer is None:
+            core.step(checked)
+        else:
+            with self.viewer.pulling():
+                core.step(checked)
+            self.viewer.show()
         agents = self.possible_agents
         rewards = dict(zip(agents, core.rewards[:, 0].tolist(), strict=True))
         terminated, truncated = bool(core.terminated[0]), bool(core.truncated[0])
@@ -262,7 +290,7 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
     # ------------------------------------------------------------------ pictures
 
     def render(self) -> np.ndarray | None:
-        """Camera ``angle``, as ``render_mode`` says; None without one.
+        """Camera ``angle``, as ``render_mode`` says; None without one, and with "human".
 
         Returns:
             With "rgb_array" a (height, width, 3) uint8 picture; with "depth_array" the (height, width)
@@ -280,7 +308,9 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
         return self.pictures.draw(camera, observed=observed)
 
     def close(self) -> None:
-        """Frees the OpenGL contexts. The environment can still be stepped."""
+        """Closes the window and frees the OpenGL contexts. The environment can still be stepped."""
+        if self.viewer is not None:
+            self.viewer.close()
         self.pictures.close()
 
     # ------------------------------------------------------------------ row 0 of everything

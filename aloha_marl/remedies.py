@@ -68,11 +68,13 @@ class Drawing:
         error: why there are no pictures; empty if there are.
         driver: GL_RENDERER, GL_VENDOR and GL_VERSION, as far as it came.
         speed: "width x height" -> pictures per second.
+        window: why no window can be opened; empty if one can.
     """
 
     error: str = ""
     driver: Mapping[str, str] = dataclasses.field(default_factory=dict)
     speed: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    window: str = ""
 
     @property
     def renderer(self) -> str:
@@ -137,10 +139,9 @@ def _no_pictures(machine: Machine, backend: str) -> Iterator[Finding]:
         )
         return
     screen = environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY")
-    if backend == "glfw" and screen:
-        yield Finding(f"The screen {screen} can't be drawn on.", "export MUJOCO_GL=egl")
-    elif backend == "glfw" and asked:
-        yield Finding(f"MUJOCO_GL={asked} needs a screen, and there is none.", "unset MUJOCO_GL")
+    if backend == "glfw" and asked:
+        problem = f"{screen} can't be drawn on" if screen else "there is none"
+        yield Finding(f"MUJOCO_GL={asked} needs a screen, and {problem}.", "unset MUJOCO_GL")
     if backend == "osmesa":
         if not machine.has_library("OSMesa"):
             yield Finding("libOSMesa is not installed.", "apt-get install libosmesa6")

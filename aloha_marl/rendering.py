@@ -12,6 +12,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -30,12 +31,16 @@ _OPEN: weakref.WeakSet[mujoco.Renderer] = weakref.WeakSet()
 _PROCESSES: set[int] = set()
 """This process, once it has drawn, and those it was forked from that had drawn before."""
 
-_INHERITED: list[mujoco.Renderer] = []
+_KEPT: list[mujoco.Renderer] = []
+"""What can't be freed here, and must not be by the garbage collector."""
+
+WINDOWS: weakref.WeakSet[Any] = weakref.WeakSet()
+"""Viewers that have opened a window; while it is open GLFW is busy in its thread."""
 
 
 def _keep_what_a_parent_drew_with() -> None:
     """In a forked child: freeing the parent's contexts would hang, so they are kept for good."""
-    _INHERITED.extend(_OPEN)
+    _KEPT.extend(_OPEN)
     _OPEN.clear()
 
 
@@ -44,7 +49,7 @@ if hasattr(os, "register_at_fork"):
 _looked = False
 
 
-_LOOKS = ("geom_size", "geom_rgba", "mat_rgba")
+LOOKS = ("geom_size", "geom_rgba", "mat_rgba")
 """Fields of a model that are read when a picture is drawn, and may have changed since the last."""
 
 
@@ -69,13 +74,22 @@ def _check_cameras(names: Iterable[str], model: mujoco.MjModel, own: bool = Fals
             raise ValueError(f"camera {name!r} does not exist; valid: {', '.join(valid)}")
 
 
+_SMALL = 64
+"""Width [texels] of a texture, such as the palette, that "fast" pictures keep."""
+
+_SHADOWS = {"fast": 0, "high": 1024}
+"""Quality -> size of the map of shadows [texels]. On a CPU four times the size takes three times as long,
+and smooth edges twice as long."""
+
+
 class Renderer:
     """Draws the cameras of one model in one size and quality.
 
     Args:
         model: the model whose data will be drawn.
         width, height: of the pictures [pixels].
-        quality: "fast" draws neither shadows nor multisampled edges; "high" draws both.
+        quality: "fast" draws plain surfaces, jagged edges and no shadows; "high" draws textures and
+            shadows, "best" also smooth edges and sharper shadows, as the model says.
 
     Raises:
         RuntimeError: no OpenGL context can be made; the message says what is missing.
@@ -88,8 +102,10 @@ class Renderer:
         model.vis.global_.offwidth = width
         model.vis.global_.offheight = height
         self._model = model
-        if quality == "fast":
-            model.vis.quality.offsamples = model.vis.quality.shadowsize = 0
+        if quality != "best":
+            model.vis.quality.offsamples = 0
+            model.vis.quality.shadowsize = _SHADOWS[quality]
+        self._factors = _plain(model) if quality == "fast" else np.ones_like(model.mat_rgba)
         self._cameras = camera_names(model)
         _check_fork()
         try:
@@ -111,15 +127,19 @@ class Renderer:
             atexit.unregister(_close_all)
             atexit.register(_close_all)
         _OPEN.add(self._renderer)
+        self._free = weakref.finalize(self, _free, self._renderer)
+        self._free.atexit = False
         if quality == "fast":
             self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
+            _unsmooth_textures(model, self._renderer._mjr_context)
 
     def draw(self, model: mujoco.MjModel, data: mujoco.MjData, camera: str) -> np.ndarray:
         """(height, width, 3) uint8 picture of the current state, with the model's current looks."""
         if camera not in self._cameras:
             _check_cameras((camera,), model)
-        for field in _LOOKS:
+        for field in LOOKS:
             getattr(self._model, field)[:] = getattr(model, field)
+        self._model.mat_rgba[:] *= self._factors
         self._renderer.update_scene(data, self._cameras[camera])
         return self._renderer.render()
 
@@ -139,8 +159,44 @@ class Renderer:
 
     def close(self) -> None:
         """Frees the OpenGL context."""
-        _OPEN.discard(self._renderer)
-        self._renderer.close()
+        self._free()
+
+
+def _plain(model: mujoco.MjModel) -> np.ndarray:
+    """Takes large textures, such as the wood, off the materials, in place.
+
+    Returns:
+        (nmat, 4) factors of the materials' colours that give each the mean colour of its texture.
+    """
+    factors = np.ones_like(model.mat_rgba)
+    for material, textures in enumerate(model.mat_texid):
+        texture = textures[mujoco.mjtTextureRole.mjTEXROLE_RGB]
+        if texture >= 0 and model.tex_width[texture] > _SMALL:
+            width, channels = model.tex_width[texture], model.tex_nchannel[texture]
+            texels = model.tex_data[model.tex_adr[texture] :]
+            texels = texels[: width * model.tex_height[texture] * channels].reshape(-1, channels)
+            factors[material, :3] = texels[:, :3].mean(axis=0) / 255
+            textures[:] = -1
+    return factors
+
+
+def _unsmooth_textures(model: mujoco.MjModel, context: mujoco.MjrContext) -> None:
+    """Has the textures of the current context, the palette and the sky, looked up at one texel.
+
+    MuJoCo mixes eight of them and offers no choice; a processor takes long for that.
+    """
+    try:
+        from OpenGL import GL
+
+        for kind, name in zip(model.tex_type, context.texture, strict=False):
+            plane = kind == mujoco.mjtTexture.mjTEXTURE_2D
+            target = GL.GL_TEXTURE_2D if plane else GL.GL_TEXTURE_CUBE_MAP
+            GL.glBindTexture(target, int(name))
+            for use in (GL.GL_TEXTURE_MIN_FILTER, GL.GL_TEXTURE_MAG_FILTER):
+                GL.glTexParameteri(target, use, GL.GL_NEAREST)
+            GL.glBindTexture(target, 0)
+    except Exception:  # PyOpenGL may not know the platform; the pictures only take longer
+        return
 
 
 class Pictures:
@@ -159,6 +215,9 @@ class Pictures:
         self._renderers: dict[bool, Renderer] = {}
         self.model = core.model
         self._posed: mujoco.MjData | None = None
+        # gym-aloha's pictures are only its own if nothing is left out.
+        exact = core.options.visuals == "gym_aloha" and core.options.render_quality == "high"
+        self._observed = "best" if exact else core.options.render_quality
         if core.options.visuals == "gym_aloha":
             self.model = load_gym_aloha(core.task, core.model)
             self._posed = mujoco.MjData(self.model)
@@ -222,16 +281,30 @@ class Pictures:
                 self.model,
                 getattr(options, f"{use}_width"),
                 getattr(options, f"{use}_height"),
-                options.render_quality if observed else "high",
+                self._observed if observed else "best",
             )
             if observed:
                 _warn_of_software()
         return self._renderers[observed]
 
 
+def _free(renderer: mujoco.Renderer) -> None:
+    """Frees a context, unless that has been done or it is a parent process's."""
+    if renderer not in _OPEN:
+        return
+    _OPEN.discard(renderer)
+    try:
+        # MuJoCo deletes buffers by their number, in whichever context is current: it has to be this.
+        renderer._gl_context.make_current()
+    except Exception:  # another thread still has it
+        _KEPT.append(renderer)
+    else:
+        renderer.close()
+
+
 def _close_all() -> None:
     for renderer in list(_OPEN):
-        renderer.close()
+        _free(renderer)
 
 
 def backend(environ: Mapping[str, str], has: Callable[[str], object]) -> tuple[str, str]:
@@ -250,13 +323,14 @@ def backend(environ: Mapping[str, str], has: Callable[[str], object]) -> tuple[s
         return BACKENDS[0] if default else asked, f"MUJOCO_GL={environ['MUJOCO_GL']}"
     if not sys.platform.startswith("linux"):
         return BACKENDS[0], f"MuJoCo's own choice on {sys.platform}"
+    # MuJoCo's own default, GLFW, needs a screen, and can't draw beside a window it shows there.
+    if has("EGL"):
+        return "egl", "libEGL is installed"
     for variable in ("DISPLAY", "WAYLAND_DISPLAY"):
         if environ.get(variable):
-            return "glfw", f"there is a screen, {variable}={environ[variable]}"
-    # MuJoCo's own default needs a screen; these two don't.
-    for name, library in (("egl", "EGL"), ("osmesa", "OSMesa")):
-        if has(library):
-            return name, f"there is no screen, and lib{library} is installed"
+            return "glfw", f"there is a screen, {variable}={environ[variable]}, and no libEGL"
+    if has("OSMesa"):
+        return "osmesa", "there is no screen and no libEGL, but libOSMesa is installed"
     return "glfw", "there is no screen, and neither libEGL nor libOSMesa"
 
 
@@ -296,6 +370,8 @@ def _choose_backend() -> None:
     name, why = backend(os.environ, ctypes.util.find_library)
     if name not in BACKENDS:
         raise ValueError(f"{why}; valid: {', '.join(BACKENDS)}")
+    if name == "glfw" and "egl" in BACKENDS and any(viewer.is_open for viewer in WINDOWS):
+        raise RuntimeError(f"{why}, and GLFW, which would draw, would hang beside its open window")
     from mujoco.rendering.classic import gl_context
 
     gl_context.GLContext = importlib.import_module(f"mujoco.{name}").GLContext

@@ -109,7 +109,7 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
         return cast(np.ndarray | None, self.env.render())
 
     def close(self) -> None:
-        """Frees the OpenGL contexts."""
+        """Closes the window and frees the OpenGL contexts."""
         self.env.close()
 
     def _observation(self) -> Any:

@@ -42,7 +42,7 @@ def plot_episode(
         ValueError: an unknown ending, option or value.
         RuntimeError: matplotlib is missing; the message says how to install it.
     """
-    figure = _figure()(figsize=(9, 7), layout="constrained")
+    figure = figure_class()(figsize=(9, 7), layout="constrained")
     env = environment(task, policies, **options)
     stages, rewards, paid, openings = [], [], [], []
 
@@ -118,7 +118,12 @@ def _title(task: str, episode: Episode) -> str:
     return f"{task}, seed {episode.seed}: {result} after {episode.steps} steps, {seconds:.2f} s"
 
 
-def _figure() -> Any:
+def figure_class() -> Any:
+    """Matplotlib's ``Figure``.
+
+    Raises:
+        RuntimeError: matplotlib is missing; the message says how to install it.
+    """
     try:
         # Not pyplot: that keeps every figure, and opens a window where there is a screen.
         from matplotlib.figure import Figure

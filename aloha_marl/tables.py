@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 
-from aloha_marl.arms import JOINTS
 from aloha_marl.control import CONTROLS
 from aloha_marl.observations import SCOPES, Layout
 from aloha_marl.options import choose
@@ -91,12 +90,10 @@ def _actions(task: str) -> Iterator[Table]:
     for name in CONTROLS:
         env = AlohaParallelEnv(task, control=name)
         control = env.core.control
-        joints, gripper = control.unit
+        numbers = zip(control.names, control.units, control.low, control.high, strict=True)
         rows = [
-            (str(i), part, joints if part in JOINTS else gripper, f"{low:.6g}", f"{high:.6g}")
-            for i, (part, low, high) in enumerate(
-                zip((*JOINTS, "gripper"), control.low, control.high, strict=True)
-            )
+            (str(i), part, unit, f"{low:.6g}", f"{high:.6g}")
+            for i, (part, unit, low, high) in enumerate(numbers)
         ]
         title = f"Action of one arm, control {name}"
         yield Table(title, ("index", "name", "unit", "low", "high"), rows)

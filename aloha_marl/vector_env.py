@@ -18,7 +18,7 @@ from aloha_marl.batch_simulation import BatchSimulation
 from aloha_marl.core import Core, State
 from aloha_marl.episodes import Episodes, final_infos, vector_infos
 from aloha_marl.observations import Layout
-from aloha_marl.options import Options, at_least, make_task
+from aloha_marl.options import PICTURE_MODES, Options, at_least, make_task
 from aloha_marl.parallel_env import AlohaParallelEnv
 from aloha_marl.rendering import Pictures
 from aloha_marl.tasks import Task
@@ -74,13 +74,14 @@ class AlohaVectorEnv(EzPickle):
         num_envs: N.
         num_threads: threads that step the physics, the caller's among them; 0 for one per CPU.
         autoreset_mode: a ``gymnasium.vector.AutoresetMode`` or its value.
-        **options: see :class:`~aloha_marl.options.Options`.
+        **options: see :class:`~aloha_marl.options.Options`; ``render_mode`` can't be "human", which
+            shows one environment in real time.
 
     Raises:
         ValueError: an unknown task, option or value; the message lists the valid ones.
     """
 
-    metadata: dict[str, Any] = AlohaParallelEnv.metadata
+    metadata: dict[str, Any] = {**AlohaParallelEnv.metadata, "render_modes": list(PICTURE_MODES)}
 
     def __init__(
         self,
@@ -93,6 +94,11 @@ class AlohaVectorEnv(EzPickle):
         EzPickle.__init__(self, task, num_envs, num_threads, autoreset_mode, **options)
         self.task = make_task(task)
         self.options = Options.of(options, self.task)
+        if self.options.render_mode == "human":
+            raise ValueError(
+                "render_mode='human' shows one environment, not many at once; valid: "
+                f"{', '.join(map(repr, (*PICTURE_MODES, None)))}"
+            )
         self.num_envs = at_least(1, "num_envs", num_envs)
         at_least(0, "num_threads", num_threads)
         self.autoreset_mode = _autoreset_mode(autoreset_mode)

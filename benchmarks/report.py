@@ -50,10 +50,19 @@ class Measurement:
         )
 
 
+def new_table(title: str, *columns: str) -> Table:
+    """A table of figures; its first column names them."""
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
+    table.add_column(no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
 def print_tables(task: str, speeds: list[Measurement], details: list[Measurement]) -> None:
     """Medians of one task."""
     ratios = max((speed.ratios for speed in speeds), key=len)
-    table = _table(f"{task}: steps/s, and times as fast as", "N", "threads", "steps/s", *ratios)
+    table = new_table(f"{task}: steps/s, and times as fast as", "N", "threads", "steps/s", *ratios)
     for speed in speeds:
         table.add_row(
             speed.name,
@@ -63,19 +72,11 @@ def print_tables(task: str, speeds: list[Measurement], details: list[Measurement
             *(f"{speed.ratios[name]:.2f}" if name in speed.ratios else "" for name in ratios),
         )
     Console().print(table)
-    table = _table(f"{task}: time per row", "N", "us", "1/s")
+    table = new_table(f"{task}: time per row", "N", "us", "1/s")
     for detail in details:
         microseconds = f"{1e6 / detail.per_second:.3g}"
         table.add_row(detail.name, str(detail.num_envs), microseconds, f"{detail.per_second:.0f}")
     Console().print(table)
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
-    table.add_column(no_wrap=True)
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    return table
 
 
 def plot(tasks: Mapping[str, list[Measurement]], path: Path) -> None:

@@ -78,7 +78,7 @@ def build(arguments: argparse.Namespace) -> Mappo:
     )
     policy = ProbabilisticActor(
         TensorDictModule(
-            nn.Sequential(actor, NormalParamExtractor()),
+            nn.Sequential(actor, NormalParamExtractor("biased_softplus_0.4")),
             in_keys=[("arms", "observation")],
             out_keys=[("arms", "loc"), ("arms", "scale")],
         ),

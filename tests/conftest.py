@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,22 @@ def task(request: pytest.FixtureRequest) -> str:
 def rng() -> np.random.Generator:
     """A generator that is the same in every test."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def display() -> Iterator[str]:
+    """A virtual screen, as the variable DISPLAY names it; for processes of their own only."""
+    if shutil.which("Xvfb") is None:
+        pytest.fail("windows are tested on a virtual screen: apt-get install xvfb")
+    command = ("Xvfb", "-displayfd", "1", "-screen", "0", "480x360x24", "-nolisten", "tcp")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
+        assert server.stdout is not None
+        number = server.stdout.readline().decode().strip()  # once it is ready
+        try:
+            assert number, "Xvfb has not started"
+            yield f":{number}"
+        finally:
+            server.terminate()
 
 
 @pytest.fixture(autouse=True)

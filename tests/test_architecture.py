@@ -23,7 +23,7 @@ LAYERS = (
     ("options",),
     ("core",),
     ("gym_aloha_scene", "rendering"),
-    ("agents",),
+    ("agents", "viewer"),
     ("merged", "episodes", "parallel_env"),
     ("vector_env", "pettingzoo_module"),
     ("wrappers",),
@@ -32,7 +32,8 @@ LAYERS = (
     ("integrations",),
     ("registration", "dm_environment", "policies"),
     ("evaluation", "tables"),
-    ("recording", "overlay", "strips", "remedies", "doctor"),
+    ("recording", "overlay", "strips", "playback", "remedies", "doctor", "crossplay"),
+    ("heat_map",),
     ("commands",),
     ("cli",),
 )

@@ -15,7 +15,8 @@ pytest.importorskip("rich")
 
 from typer.testing import CliRunner
 
-from aloha_marl import cli, commands, recording
+from aloha_marl import cli, commands, policies, recording
+from aloha_marl.control import CONTROLS
 from aloha_marl.observations import SCOPES, Layout
 from aloha_marl.tasks import TASKS
 
@@ -32,7 +33,7 @@ def run(*arguments: str, code: int = 0) -> str:
 def test_help() -> None:
     """Every subcommand is listed and has a help text."""
     text = run("--help")
-    for name in ("demo", "eval", "show"):
+    for name in ("demo", "eval", "crossplay", "show", "view"):
         assert name in text
         assert "--help" in run(name, "--help")
 
@@ -71,12 +72,14 @@ def test_eval(tmp_path: Path) -> None:
     """Prints the rate; the JSON is the same on the second run."""
     files = [tmp_path / "a" / "first.json", tmp_path / "second.json"]
     for file in files:
-        text = run("eval", "--episodes", "2", "--scope", "local", "--json", str(file))
+        control = ("--control", "ee_delta")
+        text = run("eval", "--episodes", "2", "--scope", "local", *control, "--json", str(file))
         assert "2 of 2 = 100.0%" in text
     assert files[0].read_text() == files[1].read_text()
     content = json.loads(files[0].read_text())
     assert content["seeds"] == [10_000, 10_001]
     assert content["options"]["scope"] == "local"
+    assert content["options"]["control"] == "ee_delta"
     assert content["options"]["max_joint_speed"] == 3.14
 
 
@@ -90,9 +93,42 @@ def test_eval_options(tmp_path: Path) -> None:
         "eval", "--task", "insertion", "--episodes", "1", *arguments, *speed, "--json", str(file)
     )
     assert "0 of 1" in text
+    assert "stage 1 was not reached: both arms touch their object; at the end left_arm goes" in text
     kept = json.loads(file.read_text())["options"]
     assert kept["max_joint_speed"] is None
     assert (kept["rules"], kept["start"], kept["max_cycles"]) == ("gym_aloha", "gym_aloha", 3)
+
+
+def test_eval_styles(tmp_path: Path) -> None:
+    """A style reads its own scope unless another is asked for."""
+    for scope, arguments in {"local": (), "partner": ("--scope", "partner")}.items():
+        file = tmp_path / f"{scope}.json"
+        policy = ("--policy", "scripted:alone", "--max-cycles", "2", *arguments)
+        run("eval", "--episodes", "1", *policy, "--json", str(file))
+        assert json.loads(file.read_text())["options"]["scope"] == scope
+
+
+def test_crossplay(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prints the matrix and writes it twice: as JSON, and as a picture if matplotlib is there."""
+    monkeypatch.chdir(tmp_path)
+    names = ("scripted:fast", "scripted:high")
+    arguments = ("crossplay", *names, names[0], "--task", task, "--episodes", "1")
+    text = run(*arguments, "--first-seed", "20000")
+    rows = [line.split() for line in text.splitlines()]
+    assert ["fast", "100", "0", "50"] in rows
+    assert ["21-100", "0-79"] in rows
+    assert ["high", "0", "100", "50"] in rows
+    assert "with itself 100.0%, strangers 0.0%" in text
+    assert f"out/crossplay_{task}.json and .png" in text
+    file = tmp_path / "out" / f"crossplay_{task}.json"
+    content = json.loads(file.read_text())
+    assert (content["names"], content["seeds"]) == (list(names), [20_000])
+    assert file.with_suffix(".png").stat().st_size > 10_000
+
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    text = run("crossplay", names[0], "--task", task, "--episodes", "1", "--out", "plain")
+    assert "pip install 'aloha_marl[cli]'" in text
+    assert [path.name for path in (tmp_path / "plain").iterdir()] == [file.name]
 
 
 @pytest.mark.parametrize("scope", SCOPES)
@@ -102,7 +138,7 @@ def test_show(task: str, scope: str) -> None:
     for row in Layout(tuple(TASKS[task].objects), scope).rows():
         assert f" {row[0]} " in text
         assert f" {row[1]} " in text
-    for words in ("right_wrist", "forearm_roll", "joint_delta", *TASKS[task].stages):
+    for words in ("right_wrist", "forearm_roll", *CONTROLS, *TASKS[task].stages):
         assert words in text
 
 
@@ -114,7 +150,14 @@ def test_show(task: str, scope: str) -> None:
         (("demo", "--task", "juggle"), TASK_NAMES),
         (("eval", "--task", "juggle"), TASK_NAMES),
         (("eval", "--policy", "genius"), ("scripted",)),
+        (("eval", "--policy", "scripted:lazy"), tuple(policies.NAMES)),
+        (("crossplay", "scripted", "genius"), tuple(policies.NAMES)),
+        (("crossplay", "--task", "juggle"), TASK_NAMES),
         (("eval", "--scope", "all"), ("partner", "local")),
+        (("eval", "--control", "torque"), ("joint_position", "ee_delta")),
+        (("view", "--task", "juggle"), TASK_NAMES),
+        (("view", "--policy", "genius"), ("scripted",)),
+        (("view", "--scope", "all"), ("partner", "local")),
         (("eval", "--rules", "loose"), ("strict", "gym_aloha")),
         (("eval", "--start", "fixed"), ("random", "gym_aloha")),
         (("eval", "--max-joint-speed", "fast"), ("positive number", "'none'")),

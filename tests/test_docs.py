@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
 
 from aloha_marl.options import Options
+from aloha_marl.policies import STYLES
 from aloha_marl.tables import as_markdown, tables
 from aloha_marl.tasks import TASKS
 
@@ -43,6 +45,17 @@ def test_observations_page() -> None:
     """The page is what `make docs` writes now."""
     made = as_markdown({name: list(tables(name, "full")) for name in TASKS})
     assert (ROOT / "docs" / "observations.md").read_text() == made, "run `make docs`"
+
+
+def test_crossplay_page() -> None:
+    """The page says what the results beside it say; they have every style, and seeds enough."""
+    made = runpy.run_path(str(ROOT / "docs" / "crossplay.py"))
+    assert (ROOT / "docs" / "crossplay.md").read_text() == made["page"](), "run `make docs`"
+    results = made["results"]()
+    assert list(results) == list(TASKS)
+    for result in results.values():
+        assert result.names == tuple(STYLES)
+        assert len(result.seeds) >= 50
 
 
 def test_readme_names_what_exists() -> None:

@@ -84,8 +84,9 @@ def said(report: Report) -> str:
         ({}, ALL, "egl", "libEGL"),
         ({}, ("OSMesa",), "osmesa", "libOSMesa"),
         ({}, (), "glfw", "no screen"),
-        ({"DISPLAY": ":3"}, ALL, "glfw", "DISPLAY=:3"),
-        ({"WAYLAND_DISPLAY": "w-0"}, ALL, "glfw", "WAYLAND_DISPLAY=w-0"),
+        ({"DISPLAY": ":3"}, ALL, "egl", "libEGL"),
+        ({"DISPLAY": ":3"}, ("OSMesa",), "glfw", "DISPLAY=:3"),
+        ({"WAYLAND_DISPLAY": "w-0"}, (), "glfw", "WAYLAND_DISPLAY=w-0"),
         ({"DISPLAY": ":3", "MUJOCO_GL": " EGL"}, (), "egl", "MUJOCO_GL= EGL"),
         ({"MUJOCO_GL": "on"}, ALL, "glfw", "MUJOCO_GL=on"),
         ({"MUJOCO_GL": "osmesa"}, ALL, "osmesa", "MUJOCO_GL=osmesa"),
@@ -94,7 +95,7 @@ def said(report: Report) -> str:
 def test_backend(
     environ: dict[str, str], libraries: tuple[str, ...], name: str, why: str, examine: Examine
 ) -> None:
-    """The variable counts most, then a screen, then what is installed."""
+    """The variable counts most, then EGL, which needs no screen, then a screen."""
     chosen, reason = backend(environ, libraries.__contains__)
     assert chosen == name
     assert why in reason
@@ -112,7 +113,9 @@ def test_backend(
         ({"MUJOCO_GL": "vulkan"}, ALL, ("MUJOCO_GL=vulkan", "unset MUJOCO_GL", *BACKENDS)),
         ({"MUJOCO_GL": "off"}, ALL, ("MUJOCO_GL=off", "unset MUJOCO_GL", *BACKENDS)),
         ({"MUJOCO_GL": "glfw"}, ALL, ("needs a screen", "unset MUJOCO_GL")),
-        ({"DISPLAY": ":3"}, ALL, (":3", "export MUJOCO_GL=egl")),
+        ({"MUJOCO_GL": "glfw", "DISPLAY": ":3"}, ALL, (":3 can't", "unset MUJOCO_GL")),
+        ({"DISPLAY": ":3"}, ("OSMesa",), ("libEGL is not installed",)),
+        ({"DISPLAY": ":3"}, ALL, ("libgl1-mesa-dri",)),
         ({"PYOPENGL_PLATFORM": "glx"}, ALL, ("PYOPENGL_PLATFORM=glx", "unset PYOPENGL_PLATFORM")),
         ({"MUJOCO_EGL_DEVICE_ID": "7"}, ALL, ("unset MUJOCO_EGL_DEVICE_ID",)),
         ({"MUJOCO_GL": "osmesa"}, ALL, ("osmesa fails", *BACKENDS)),
@@ -223,6 +226,14 @@ def test_write_icd(tmp_path: Path) -> None:
     assert path.parent == tmp_path / "not" / "there"
     assert path.name < "50_mesa.json"
     assert json.loads(path.read_text())["ICD"] == {"library_path": "libEGL_nvidia.so.0"}
+
+
+def test_window_row(examine: Examine) -> None:
+    """Whether a window can be opened is said beside the pictures, and is no fault."""
+    assert dict(examine(MESA).rows())["window"] == "can be opened"
+    without = examine(dataclasses.replace(MESA, window="there is no screen"))
+    assert dict(without.rows())["window"] == "none: there is no screen"
+    assert not without.findings
 
 
 def test_draws_here() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import sys
@@ -13,15 +14,17 @@ import pytest
 import aloha_marl
 from aloha_marl import policies, recording
 from aloha_marl.evaluation import Episode, Evaluation, evaluate, play, wilson
+from aloha_marl.metrics import BOTH, OWN
+from aloha_marl.observations import SCOPES, WIDENING
 
 
 class Still:
     """Never moves; remembers what it was given."""
 
-    scope = "local"
     control = "joint_delta"
 
-    def __init__(self) -> None:
+    def __init__(self, scope: str = "local") -> None:
+        self.scope = scope
         self.seen: list[np.ndarray] = []
         self.resets = 0
 
@@ -67,15 +70,50 @@ def test_own_observation_only(still: dict[str, Still]) -> None:
         np.testing.assert_array_equal(policy.seen[0], observations[agent])
 
 
+@pytest.mark.parametrize("scopes", [*itertools.permutations(SCOPES, 2)])
+def test_scopes_may_differ(task: str, scopes: tuple[str, str]) -> None:
+    """The environment has the wider scope; each policy is given what is in its own."""
+    arms = {agent: Still(scope) for agent, scope in zip(aloha_marl.AGENTS, scopes, strict=True)}
+    result = evaluate(task, arms, [3], max_cycles=2)
+    assert result.options["scope"] == max(scopes, key=WIDENING.index)
+    for agent, policy in arms.items():
+        env = aloha_marl.parallel_env(task, scope=policy.scope, control="joint_delta")
+        observations, _ = env.reset(seed=3)
+        np.testing.assert_array_equal(policy.seen[0], observations[agent])
+    with pytest.raises(ValueError, match=r"can't share .*obs_type='pixels'; valid: 'state'"):
+        evaluate(task, arms, [3], obs_type="pixels")
+
+
 def test_failure_is_counted(still: dict[str, Still]) -> None:
     """An episode in which nothing happens."""
-    result = evaluate("transfer_cube", still, range(2), max_cycles=5)
+    result = evaluate("transfer_cube", still, range(2), max_cycles=5, metrics=False)
     assert [episode.seed for episode in result.episodes] == [0, 1]
     for episode in result.episodes:
-        assert episode == Episode(episode.seed, False, 5, 0, False, (None,) * 4)
+        reason = "stage 1 was not reached: the right arm grips the cube"
+        assert episode == Episode(episode.seed, False, 5, 0, False, (None,) * 4, reason)
     assert result.success_rate == 0
     assert result.summary()["mean_steps_of_successes"] is None
     assert result.stage_counts == {0: 2, 1: 0, 2: 0, 3: 0, 4: 0}
+
+
+def test_metrics_are_kept(task: str) -> None:
+    """What the environment tells at the end is in the episode, and its mean in the summary."""
+    arms = policies.load("scripted", task)
+    result = evaluate(task, arms, [3, 4])
+    env = aloha_marl.parallel_env(task, metrics=True)
+    for episode in result.episodes:
+        observations, infos = env.reset(seed=episode.seed)
+        while env.agents:
+            actions = {agent: arms[agent](observations[agent]) for agent in arms}
+            observations, *_, infos = env.step(actions)
+        told = {name: infos["left_arm"][name] for name in BOTH}
+        for name in OWN:
+            told |= {f"{side}_{name}": infos[f"{side}_arm"][name] for side in ("left", "right")}
+        assert episode.metrics == told
+    means = json.loads(result.to_json())["summary"]["metrics"]
+    forces = [episode.metrics["right_peak_grip_force"] for episode in result.episodes]
+    assert means["right_peak_grip_force"] == pytest.approx(np.mean(forces))
+    assert ("handover_time" in means) == (task == "transfer_cube")  # never happens in the other
 
 
 def test_success_is_counted(task: str) -> None:
@@ -86,11 +124,47 @@ def test_success_is_counted(task: str) -> None:
     (episode,) = result.episodes
     assert seen == [episode]
     assert episode.success
+    assert episode.reason == ""
     assert episode.stage == 4
     first = [step for step in episode.first_steps if step is not None]
     assert first == sorted(first)
     assert episode.first_steps[-1] == episode.steps
     assert result.success_steps == [episode.steps]
+
+
+class Gone:
+    """An arm that never moves; what it does is anybody's guess."""
+
+    scope, control = "partner", "ee_delta"
+
+    def __call__(self, observation: np.ndarray) -> np.ndarray:
+        return np.zeros(7, np.float32)
+
+    def reset(self) -> None: ...
+
+
+def test_reasons_of_a_loss() -> None:
+    """Without a taker the giver ends up dropping the cube: what was lost, when, and what it does."""
+    arms = policies.load("scripted", "transfer_cube", control="ee_delta") | {"left_arm": Gone()}
+    (episode,) = evaluate("transfer_cube", arms, [0]).episodes
+    assert (episode.success, episode.stage) == (False, 2)
+    first, second, last = episode.reason.split("; ")
+    assert first == "stage 3 was not reached: the left arm grips it too"
+    assert second.startswith("stage 2 was lost ")
+    lost, reached = int(second.split()[-1]), episode.first_steps[1]
+    assert reached is not None
+    assert reached < lost <= episode.steps
+    assert last.startswith("at the end right_arm ")
+
+
+def test_reason_of_a_divergence() -> None:
+    """An episode whose physics blew up says so."""
+    arms = policies.load("random", "insertion", seed=2)
+    episodes = evaluate("insertion", arms, range(4), max_joint_speed=None).episodes
+    diverged = [episode for episode in episodes if episode.diverged]
+    assert diverged
+    for episode in diverged:
+        assert episode.reason == f"the simulation diverged in step {episode.steps}, from stage 0"
 
 
 def test_json_repeats(task: str) -> None:
@@ -129,7 +203,7 @@ def test_policies_must_fit(still: dict[str, Still]) -> None:
         evaluate("transfer_cube", still, [0])
     with pytest.raises(ValueError, match="left_arm, right_arm"):
         evaluate("transfer_cube", {"left_arm": Still()}, [0])
-    with pytest.raises(ValueError, match="no policy"):
+    with pytest.raises(ValueError, match=r"policies for \[\]; agents: left_arm, right_arm"):
         evaluate("transfer_cube", {}, [0])
 
 

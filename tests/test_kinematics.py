@@ -56,13 +56,45 @@ def test_inverse_reaches_every_pose(joints: np.ndarray) -> None:
 
 
 def test_inverse_stays_near(joints: np.ndarray) -> None:
-    """With a reference, the wrist bends the way that turns the forearm less away from it."""
+    """Of the ways to reach a pose it takes that of the joints it is given, also some way off."""
     position, rotation = kinematics.forward(joints)
     solved, _ = kinematics.inverse(position, rotation, near=joints)
-    free, _ = kinematics.inverse(position, rotation)
-    assert (np.abs(free[:, 3]) <= np.pi / 2 + 1e-9).all()
-    moved = np.abs(solved[:, 3] - joints[:, 3])
-    assert (moved <= np.abs(free[:, 3] - joints[:, 3]) + 1e-9).all()
+    np.testing.assert_allclose(solved, joints, atol=1e-9)
+    near = joints + np.random.default_rng(1).uniform(-0.3, 0.3, joints.shape)
+    solved, _ = kinematics.inverse(position, rotation, near=near)
+    again, turned = kinematics.forward(solved)
+    np.testing.assert_allclose(again, position, atol=1e-9)
+    np.testing.assert_allclose(turned, rotation, atol=1e-9)
+    quarter, half = np.pi / 2 + 1e-9, np.pi + 1e-9
+    assert (np.abs(solved - near)[:, (0, 3)] <= quarter).all()
+    assert (np.abs(solved - near)[:, 5] <= half).all()
+    assert (np.abs(solved - joints) < 1e-9).all(axis=1).mean() > 0.9
+
+
+def test_inverse_leaves_what_does_not_matter() -> None:
+    """With the wrist straight the last and the first of its joints can share a turn anyhow."""
+    joints = np.array((0.3, -0.4, 0.5, 1.2, 0.0, -0.7))
+    position, rotation = kinematics.forward(joints)
+    for near in (joints, joints + (0, 0, 0, 0.4, 0, 0)):
+        solved, _ = kinematics.inverse(position, rotation, near=near)
+        np.testing.assert_allclose(solved[3], near[3], atol=1e-3)
+        np.testing.assert_allclose(solved[3] + solved[5], 0.5, atol=1e-9)
+
+
+def test_jacobian_is_the_derivative(joints: np.ndarray) -> None:
+    """Against differences of the forward kinematics, from one row or from many."""
+    joints = joints[:200]
+    gradient = kinematics.jacobian(joints)
+    for joint in range(len(JOINTS)):
+        step = np.zeros(len(JOINTS))
+        step[joint] = 1e-6
+        (before, turned), (after, further) = (
+            kinematics.forward(joints + side * step) for side in (-1, 1)
+        )
+        turn = kinematics.rotation_vector(further @ np.swapaxes(turned, 1, 2))
+        np.testing.assert_allclose(gradient[:, :3, joint], (after - before) / 2e-6, atol=1e-8)
+        np.testing.assert_allclose(gradient[:, 3:, joint], turn / 2e-6, atol=1e-8)
+    np.testing.assert_array_equal(kinematics.jacobian(joints[7]), gradient[7])
 
 
 def test_out_of_reach_is_told() -> None:

@@ -22,8 +22,10 @@ from helpers import (
 )
 
 import aloha_marl
-from aloha_marl.arms import FINGERS, SIDES
+from aloha_marl.arms import AGENTS, FINGERS, SIDES
+from aloha_marl.control import CONTROLS
 from aloha_marl.observations import SCOPES, Layout
+from aloha_marl.rewards import REWARDS
 
 SIZES: dict[str, Callable[[int], int]] = {
     "proprioception": lambda k: 29,
@@ -291,6 +293,31 @@ def test_half_turn(task: str, scope: str, rng: np.random.Generator) -> None:
         put(env, *state)
         put(turned, *half_turn(env, *state))
         np.testing.assert_allclose(observed(turned)[::-1], observed(env), rtol=1e-5, atol=atol)
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+@pytest.mark.parametrize("reward", REWARDS)
+def test_half_turn_of_actions(
+    task: str, control: str, reward: str, rng: np.random.Generator
+) -> None:
+    """There, the other arm's actions do what the own ones do here, in every control mode.
+
+    The arms' parts in a task stay with their sides, so that only random actions are paid alike, and the
+    dense reward, which knows who has to do what, is not.
+    """
+    env, turned = (make(task, scope="full", control=control, reward=reward) for _ in range(2))
+    for seed in range(3):
+        env.reset(seed=seed)
+        turned.reset(seed=0)
+        put(turned, *half_turn(env, env.data.qpos, env.data.qvel, env.data.ctrl))
+        for _ in range(20):
+            actions = sample(env, rng)
+            swapped = dict(zip(actions, reversed(actions.values()), strict=True))
+            observations, rewards, *_ = env.step(actions)
+            others, others_rewards, *_ = turned.step(swapped)
+            for own, other in zip(AGENTS, reversed(AGENTS), strict=True):
+                np.testing.assert_allclose(others[other], observations[own], rtol=1e-5, atol=2e-5)
+                assert reward == "dense" or others_rewards[other] == rewards[own]
 
 
 @pytest.mark.parametrize("scope", SCOPES)

@@ -9,15 +9,23 @@ import pytest
 import aloha_marl
 from aloha_marl import policies
 from aloha_marl.arms import AGENTS
+from aloha_marl.control import CONTROLS
+from aloha_marl.crossplay import crossplay
 from aloha_marl.observations import Layout
+from aloha_marl.policies.adapters import ADAPTERS
+from aloha_marl.policies.motion import View
+from aloha_marl.policies.noise import Noise
 
 SCOPES = ("partner", "local")
+NOVICES = [name for name, style in policies.STYLES.items() if style.noise]
 
 
-def play(task: str, scope: str, seed: int, **options) -> tuple[bool, int, list[np.ndarray]]:
+def play(
+    task: str, scope: str, seed: int, name: str = "scripted", **options
+) -> tuple[bool, int, list[np.ndarray]]:
     """Success, steps, and what the arms saw in one episode."""
     env = aloha_marl.parallel_env(task, scope=scope, **options)
-    arms = policies.load("scripted", task, scope)
+    arms = policies.load(name, task, scope)
     observations, infos = env.reset(seed=seed)
     seen, steps = [], 0
     while env.agents:
@@ -38,6 +46,82 @@ def test_experts_solve_the_task(task: str, scope: str) -> None:
     assert np.mean(steps) <= 170
 
 
+@pytest.mark.parametrize("control", list(CONTROLS)[1:])
+@pytest.mark.parametrize("task", aloha_marl.TASKS)
+def test_experts_act_in_every_mode(task: str, control: str) -> None:
+    """At least 19 of 20 episodes, all at once."""
+    arms = policies.load("scripted", task, control=control)
+    assert {policy.control for policy in arms.values()} == {control}
+    env = aloha_marl.AlohaVectorEnv(task, 20, control=control, autoreset_mode="Disabled")
+    observations, _ = env.reset(seed=40_000)
+    succeeded = np.zeros(20, bool)
+    for _ in range(env.options.max_cycles):
+        actions = {agent: arms[agent](observations[agent]) for agent in arms}
+        for agent in arms:
+            box = env.single_action_space(agent)
+            assert (np.abs(actions[agent]) <= np.abs(box.high) + 1e-6).all()
+        observations, _, ended, cut, _ = env.step(actions)
+        succeeded |= ended[AGENTS[0]]
+        over = ended[AGENTS[0]] | cut[AGENTS[0]]
+        if succeeded.all() or cut[AGENTS[0]].any():
+            break
+        if over.any():
+            observations, _ = env.reset(options={"reset_mask": over})
+    assert succeeded.sum() >= 19
+    env.close()
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_adapters_do_what_targets_say(task: str, control: str) -> None:
+    """A joint target within a step becomes an action that commands just this target."""
+    assert list(ADAPTERS) == list(CONTROLS)
+    env = aloha_marl.parallel_env(task, control=control)
+    layout = Layout(tuple(env.task.objects), "partner")
+    observations, _ = env.reset(seed=3)
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        views = {a: View(observations[a][None], layout) for a in env.agents}
+        steps = rng.uniform(-0.004, 0.004, (2, 6))
+        targets = {
+            agent: np.column_stack((view.commanded + step, [[1.0]]))
+            for (agent, view), step in zip(views.items(), steps, strict=True)
+        }
+        actions = {a: ADAPTERS[control](views[a], targets[a])[0] for a in env.agents}
+        observations, *_ = env.step(actions)
+        commanded = env.data.ctrl.reshape(2, 8)
+        for row, target in zip(commanded, targets.values(), strict=True):
+            np.testing.assert_allclose(row[:6], target[0, :6], atol=1e-5)
+    # By then the grippers are open.
+    np.testing.assert_allclose(np.abs(commanded[:, 6:]), 0.057)
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_random_actions_fill_the_box(control: str) -> None:
+    """The random policy draws from the whole Box of the mode it is for."""
+    policy = policies.load("random", "insertion", control=control, seed=1)["left_arm"]
+    assert policy.control == control
+    drawn = policy(np.zeros((2000, 79), np.float32))
+    box = aloha_marl.parallel_env("insertion", control=control).action_space("left_arm")
+    np.testing.assert_allclose(drawn.min(axis=0), box.low, atol=0.01 * np.ptp((box.low, box.high)))
+    np.testing.assert_allclose(drawn.max(axis=0), box.high, atol=0.01 * np.ptp((box.low, box.high)))
+    assert all(action in box for action in drawn)
+
+
+def test_phases_go_in_order() -> None:
+    """The experts tell what they are doing, one observation or many."""
+    _, _, seen = play("transfer_cube", "partner", seed=1)
+    told = {}
+    for index, agent in enumerate(AGENTS):
+        rows = np.stack(seen)[:, index]
+        policy = policies.load("scripted", "transfer_cube")[agent]
+        phases = policy.phase(rows)
+        assert [str(policy.phase(row)) for row in rows[::20]] == list(phases[::20])
+        told[agent] = list(dict.fromkeys(phases))
+    assert told["left_arm"] == ["waits for the cube", "closes in on the cube", "holds the cube"]
+    assert told["right_arm"][:3] == ["goes to the cube", "closes in on the cube", "lifts the cube"]
+    assert "holds the cube out" in told["right_arm"]
+
+
 @pytest.mark.parametrize("name", ["TransferCube", "Insertion"])
 def test_experts_solve_gym_aloha_ids(name: str) -> None:
     """The same experts act through the ids that behave like gym-aloha."""
@@ -56,16 +140,68 @@ def test_experts_solve_gym_aloha_ids(name: str) -> None:
     assert rewards == [4.0] * 5
 
 
+@pytest.mark.parametrize("name", policies.STYLES)
+@pytest.mark.parametrize("task", aloha_marl.TASKS)
+def test_styles_play_with_themselves(task: str, name: str) -> None:
+    """Each solves the task together with its like; novices do so at times."""
+    result = crossplay(task, {name: policies.load(name, task)}, range(20_000, 20_010))
+    if name in NOVICES:
+        assert 0.1 <= result.alike <= 0.9
+    else:
+        assert result.alike >= 0.95
+
+
+@pytest.mark.parametrize("task", aloha_marl.TASKS)
+def test_styles_differ_in_what_they_say(task: str) -> None:
+    """Fastest joint, height of the meeting point and pitch at the grasp, against the usual ones."""
+    layout = Layout(tuple(aloha_marl.TASKS[task].objects), "partner")
+    name = next(iter(aloha_marl.TASKS[task].objects))  # of two, the right arm's
+    height = layout[f"{name}_pos"].start + 2
+    figures = {}
+    for policy in policies.STYLES:
+        _, _, seen = play(task, "partner", 20_000, policy)
+        rows = np.stack(seen).astype(float)
+        commanded = rows[:, :, layout["joint_pos"]] + rows[:, :, layout["command_gap"]]
+        right = rows[:, 1]
+        lifted = np.argmax(right[:, height] > right[0, height] + 0.01)
+        pitch = -np.arcsin(right[lifted, layout["tcp_x_axis"]][2])
+        figures[policy] = np.abs(np.diff(commanded, axis=0)).max(), right[-1, height], pitch
+    usual = figures["scripted"]
+    for policy, style in policies.STYLES.items():
+        speed, height, pitch = figures[policy]
+        assert speed / usual[0] == pytest.approx(style.speed, rel=0.08), policy
+        assert height - usual[1] == pytest.approx(style.height, abs=0.013), policy
+        assert pitch - usual[2] == pytest.approx(style.pitch, abs=0.03), policy
+
+
+def test_noise() -> None:
+    """Mean 0, standard deviation 1, independent, and a function of seed and observation alone."""
+    rng = np.random.default_rng(0)
+    seen = rng.normal(size=(20_000, 5)).astype(np.float32)
+    seen[1::2] = seen[::2]
+    seen[1::2, 3] = np.nextafter(seen[1::2, 3], np.float32(9))  # the next number
+    drawn = Noise(1, 5, 3)(seen)
+    assert drawn.shape == (20_000, 3)
+    assert np.abs(drawn).max() <= np.sqrt(3)
+    np.testing.assert_allclose(drawn.mean(axis=0), 0, atol=0.03)
+    np.testing.assert_allclose(drawn.std(axis=0), 1, atol=0.03)
+    pairs = np.corrcoef(np.column_stack((drawn[::2], drawn[1::2])).T)
+    np.testing.assert_allclose(pairs, np.eye(6), atol=0.05)
+    np.testing.assert_array_equal(Noise(1, 5, 3)(seen[77:78]), drawn[77:78])
+    assert not np.isclose(Noise([1, 1], 5, 3)(seen), drawn).all(axis=1).any()
+
+
+@pytest.mark.parametrize("name", ["scripted", *NOVICES])
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("task", aloha_marl.TASKS)
-def test_batches_equal_single_calls(task: str, scope: str) -> None:
+def test_batches_equal_single_calls(task: str, scope: str, name: str) -> None:
     """A policy is a pure function: rows of a batch, in any order, give the single actions."""
     _, _, seen = play(task, scope, seed=1)
     for index, agent in enumerate(AGENTS):
         rows = np.stack(seen)[::7, index]
-        policy = policies.load("scripted", task, scope)[agent]
+        policy = policies.load(name, task, scope)[agent]
         single = np.stack([policy(row) for row in rows])
-        np.testing.assert_allclose(policy(rows), single, atol=1e-6)
+        np.testing.assert_array_equal(policy(rows), single)
         np.testing.assert_array_equal(policy(rows[::-1])[::-1], policy(rows))
         policy.reset()
         assert single.shape == (len(rows), 7)
@@ -90,7 +226,9 @@ def test_targets_are_ramped(task: str) -> None:
     [
         (("expert", "insertion"), "policy='expert' is unknown; valid: 'scripted'"),
         (("scripted", "juggle"), "task='juggle' is unknown; valid: 'transfer_cube', 'insertion'"),
+        (("scripted:lazy", "insertion"), "policy='scripted:lazy' is unknown; .*'scripted:slow'"),
         (("scripted", "insertion", "full"), "scope='full' is unknown; valid: 'partner', 'local'"),
+        (("random", "insertion", "local", "torque"), "control='torque' is unknown; .*'ee_delta'"),
     ],
 )
 def test_load_names_what_is_valid(arguments: tuple[str, ...], text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ CAMERAS = {
     *(f"{side}_wrist_wide" for side in SIDES),
 }
 WIDE = {"observation_width": 64, "observation_height": 48}
+SMALL = {"visualization_width": 40, "visualization_height": 30}
 
 
 def red(picture: np.ndarray) -> np.ndarray:
@@ -94,7 +96,7 @@ def test_render_size(task: str) -> None:
 
 
 def test_qualities_differ(task: str) -> None:
-    """Shadows and smooth edges are drawn in ``high`` only, of the same scene."""
+    """Shadows and the grain of the table are drawn in ``high`` only, of the same scene."""
     pictures = {}
     for quality in ("fast", "high"):
         env = make(task, render_quality=quality, observation_width=160, observation_height=120)
@@ -198,13 +200,7 @@ def test_objects_are_seen(task: str) -> None:
 
 def test_close_and_draw_again(task: str) -> None:
     """Closing frees the contexts; the environment goes on, and may draw again."""
-    env = make(
-        task,
-        obs_type="pixels",
-        render_mode="rgb_array",
-        visualization_width=40,
-        visualization_height=30,
-    )
+    env = make(task, obs_type="pixels", render_mode="rgb_array", **SMALL)
     first, _ = env.reset(seed=0)
     env.render()
     env.close()
@@ -213,6 +209,25 @@ def test_close_and_draw_again(task: str) -> None:
     np.testing.assert_array_equal(first["left_arm"]["top"], again["left_arm"]["top"])
     assert env.render().shape == (30, 40, 3)
     env.close()
+
+
+@pytest.mark.parametrize("how", ["closed", "forgotten"])
+def test_others_draw_on(task: str, how: str) -> None:
+    """Environments that end while another has just drawn leave its pictures as they are."""
+    first, second = (make(task, render_mode="rgb_array", **SMALL) for _ in range(2))
+    first.reset(seed=0)
+    first.render()
+    second.reset(seed=1)
+    before = second.render()
+    second.reset(seed=0)
+    assert not np.array_equal(second.render(), before)
+    if how == "closed":
+        first.close()
+    del first
+    gc.collect()
+    second.reset(seed=1)
+    np.testing.assert_array_equal(second.render(), before)
+    second.close()
 
 
 def test_without_opengl(task: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -474,6 +474,8 @@ def test_wrong_agents(task: str, names: tuple[str, ...]) -> None:
         ({"autoreset_mod": "SameStep"}, ("autoreset_mod", "obs_type")),
         ({"obs_type": "pixel"}, ("pixel", "pixels_agent_pos")),
         ({"cameras": ("moon",)}, ("moon", "top")),
+        ({"render_mode": "human"}, ("human", "rgb_array", "depth_array", "None")),
+        ({"render_mode": "ascii"}, ("ascii", "rgb_array")),
     ],
     ids=str,
 )
@@ -804,6 +806,8 @@ def test_pictures_are_those_of_single_environments(task: str) -> None:
     assert len({frame.tobytes() for frame in frames}) == 3
     env.close()
     assert make_batch(task, 1).render() is None
+    for mode in env.metadata["render_modes"]:
+        make_batch(task, 1, render_mode=mode)
 
 
 def test_vector_infos_are_masked() -> None:

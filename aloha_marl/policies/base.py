@@ -7,13 +7,18 @@ from typing import Protocol
 import numpy as np
 
 from aloha_marl.arms import AGENTS, SIDES
+from aloha_marl.control import CONTROLS
 from aloha_marl.options import choose
 from aloha_marl.policies.scripted import EXPERTS, SCOPES, ScriptedPolicy
+from aloha_marl.policies.styles import STYLES
 from aloha_marl.policies.uniform import UniformPolicy
 
 
 class Policy(Protocol):
     """Acts for one arm from that arm's observation alone.
+
+    It may also have a method ``phase`` that says in words what it is doing in a (D,) observation;
+    evaluations then tell where an episode that failed got stuck.
 
     Attributes:
         scope: the ``scope`` of the observations it reads.
@@ -32,30 +37,44 @@ class Policy(Protocol):
         ...
 
 
-NAMES = ("scripted", "random")
+NAMES = (*STYLES, "random")
 """What :func:`load` knows."""
 
 
-def load(name: str, task: str, scope: str = "partner", seed: int = 0) -> dict[str, Policy]:
+def load(
+    name: str,
+    task: str,
+    scope: str | None = None,
+    control: str = "joint_position",
+    seed: int = 0,
+) -> dict[str, Policy]:
     """A policy per arm.
 
     Args:
-        name: "scripted" or "random".
+        name: "scripted", one of its styles such as "scripted:slow", or "random"; see ``NAMES``.
         task: "transfer_cube" or "insertion".
-        scope: of the observations it will be given, "partner" or "local".
-        seed: of random actions.
+        scope: of the observations it will be given, "partner" or "local"; without it what the style
+            reads, which is "partner" for all but "scripted:alone".
+        control: mode its actions are for, any of the option ``control``.
+        seed: of random actions, and of the errors of "scripted:novice".
 
     Returns:
         agent -> policy, under the default agent names.
 
     Raises:
-        ValueError: an unknown name, task or scope; the message lists the valid ones.
+        ValueError: an unknown name, task, scope or control mode; the message lists the valid ones.
     """
     choose("policy", name, NAMES)
     choose("task", task, EXPERTS)
-    choose("scope", scope, SCOPES)
-    if name == "random":
-        return {agent: UniformPolicy([seed, i], scope) for i, agent in enumerate(AGENTS)}
+    choose("scope", scope, (*SCOPES, None))
+    choose("control", control, CONTROLS)
+    style = STYLES.get(name)
+    arms = [
+        (agent, side, [seed, i]) for i, (agent, side) in enumerate(zip(AGENTS, SIDES, strict=True))
+    ]
+    if style is None:
+        return {agent: UniformPolicy(own, scope or SCOPES[0], control) for agent, _, own in arms}
     return {
-        agent: ScriptedPolicy(task, side, scope) for agent, side in zip(AGENTS, SIDES, strict=True)
+        agent: ScriptedPolicy(task, side, scope or style.scope, control, style, own)
+        for agent, side, own in arms
     }

@@ -15,6 +15,7 @@ from aloha_marl.policies.motion import (
     stay,
     tool_rotation,
 )
+from aloha_marl.policies.styles import Style
 
 _PITCH = np.radians(75)
 
@@ -46,35 +47,37 @@ _ABOVE = {"peg": 0.009, "socket": 0.003}
 """How far above the object's middle it is gripped [m]: lower, the finger tips rub on the table."""
 
 
-def hold_socket(view: View) -> Motion:
+def hold_socket(view: View, style: Style) -> Motion:
     """The left arm: picks the socket up and holds it level at the meeting point."""
-    there = _carry(view, "socket", _SOCKET)
+    meet = _SOCKET + (0, 0, style.height)
+    there = _carry(view, "socket", meet, "brings the socket to the meeting point")
     apart = np.abs(there.position - view.command_pos).max(axis=1)
     turn = rotation_vector(np.swapaxes(view.command_rot, -1, -2) @ there.rotation)
     arrived = (apart < 0.005) & (np.linalg.norm(turn, axis=1) < 0.03)
     # Arrived, it holds its command: following the socket while it is pushed would give way.
     entered = np.linalg.norm(view.peg_pos - view.socket_pos, axis=1) < _MOUTH + 0.005
-    return _pick_and_lift(view, "socket", stay(view, CLOSED).where(arrived | entered, there))
+    hold = stay(view, CLOSED, "holds the socket still")
+    return _pick_and_lift(view, style, "socket", hold.where(arrived | entered, there))
 
 
-def insert_peg(view: View) -> Motion:
+def insert_peg(view: View, style: Style) -> Motion:
     """The right arm: picks the peg up, lines it up with the socket, pushes until they touch."""
     peg, socket = view.peg_pos, view.socket_pos
-    presented = np.all(np.abs(socket - _AXIS) < (0.03, 0.02, 0.02), axis=1)
+    meet = _AXIS + (0, 0, style.height)
+    presented = np.all(np.abs(socket - meet) < (0.03, 0.02, 0.02), axis=1)
     still = np.linalg.norm(view.socket_linvel, axis=1) < 0.03
-    target = np.where(presented[:, None], socket, _AXIS)
+    target = np.where(presented[:, None], socket, meet)
 
     gap = socket[:, 0] - peg[:, 0]
     aside = np.abs(socket - peg)[:, 1:].max(axis=1)
     tilt = np.abs(view.peg_x_axis - _sign(view) * view.socket_x_axis)[:, 1:].max(axis=1)
     lined_up = presented & (aside < 0.007) & (tilt < 0.1) & (still | (gap < _MOUTH)) & (gap < 0.17)
-    ready = _carry(view, "peg", target - (_READY, 0, 0))
-    push = _carry(view, "peg", target - (_STOP, 0, 0))
+    ready = _carry(view, "peg", target - (_READY, 0, 0), "lines the peg up with the socket")
+    push = _carry(view, "peg", target - (_STOP, 0, 0), "pushes the peg in")
     push.speed = np.full(len(gap), _PUSH)
     touching = presented & (gap < _TOUCHING) & (aside < 0.012)
-    return _pick_and_lift(
-        view, "peg", stay(view, CLOSED).where(touching, push.where(lined_up, ready))
-    )
+    stop = stay(view, CLOSED, "holds the peg inside")
+    return _pick_and_lift(view, style, "peg", stop.where(touching, push.where(lined_up, ready)))
 
 
 def _sign(view: View) -> np.ndarray:
@@ -83,7 +86,7 @@ def _sign(view: View) -> np.ndarray:
     return np.where(along < 0, -1.0, 1.0)
 
 
-def _carry(view: View, name: str, position: np.ndarray) -> Motion:
+def _carry(view: View, name: str, position: np.ndarray, phase: str) -> Motion:
     """A free move that brings a held object to a place, its long axis along the base's x axis.
 
     How the object lies in the hand is measured, so that slipping at the grasp does no harm.
@@ -93,10 +96,10 @@ def _carry(view: View, name: str, position: np.ndarray) -> Motion:
     pitch = np.arctan2(np.abs(axis[:, 2]), np.abs(axis[:, 0]))
     rotation = tool_rotation(0.0, np.clip(pitch, *_PITCHES))
     offset = np.einsum("nij,nj->ni", rotation, view[f"{name}_in_tool"])
-    return motion(view, position - offset, rotation)
+    return motion(view, position - offset, rotation, phase=phase)
 
 
-def _pick_and_lift(view: View, name: str, carry: Motion) -> Motion:
+def _pick_and_lift(view: View, style: Style, name: str, carry: Motion) -> Motion:
     """Picks the object up, lifts it straight, and then does what is to be done with it."""
-    rotation = tool_rotation(grasp_azimuth(view, name, np.pi), _PITCH)
+    rotation = tool_rotation(grasp_azimuth(view, name, np.pi), _PITCH + style.pitch)
     return pick_and_carry(view, name, rotation, _WIDTH[name], _ABOVE[name], carry)

@@ -64,12 +64,14 @@ class Motion:
         rotation: (N, 3, 3) goal of the tool.
         speed: (N,) of a straight move [m/step]; 0 means a free move, straight in joint space.
         gripper: (N,) 0 closed .. 1 open.
+        phase: (N,) what the arm is doing, in words.
     """
 
     position: np.ndarray
     rotation: np.ndarray
     speed: np.ndarray
     gripper: np.ndarray
+    phase: np.ndarray
 
     def where(self, condition: np.ndarray, other: Motion) -> Motion:
         """This motion in the rows where the condition holds, the other one elsewhere."""
@@ -78,6 +80,7 @@ class Motion:
             np.where(condition[:, None, None], self.rotation, other.rotation),
             np.where(condition, self.speed, other.speed),
             np.where(condition, self.gripper, other.gripper),
+            np.where(condition, self.phase, other.phase),
         )
 
 
@@ -87,6 +90,7 @@ def motion(
     rotation: np.ndarray,
     speed: float | np.ndarray = 0.0,
     gripper: float | np.ndarray = CLOSED,
+    phase: str = "",
 ) -> Motion:
     """A motion whose parts are given once or per row."""
     n = len(view.commanded)
@@ -95,22 +99,29 @@ def motion(
         np.broadcast_to(rotation, (n, 3, 3)),
         np.broadcast_to(speed, (n,)),
         np.broadcast_to(gripper, (n,)),
+        np.broadcast_to(phase, (n,)),
     )
 
 
-def stay(view: View, gripper: float) -> Motion:
+def stay(view: View, gripper: float, phase: str) -> Motion:
     """Holds the commanded pose."""
-    return motion(view, view.command_pos, view.command_rot, 0.001, gripper)
+    return motion(view, view.command_pos, view.command_rot, 0.001, gripper, phase)
 
 
-def drive(view: View, goal: Motion) -> np.ndarray:
-    """(N, 7) ``joint_position`` actions that bring the commanded targets one step nearer the goal."""
+def drive(view: View, goal: Motion, pace: float = 1.0) -> np.ndarray:
+    """(N, 7) ``joint_position`` actions that bring the commanded targets one step nearer the goal.
+
+    Args:
+        view: the observation.
+        goal: of the tool.
+        pace: factor of all speeds.
+    """
     way = goal.position - view.command_pos
     turn = rotation_vector(np.swapaxes(view.command_rot, -1, -2) @ goal.rotation)
     straight = goal.speed > 0
-    speed = np.where(straight, goal.speed, 1.0)
+    speed = np.where(straight, goal.speed * pace, 1.0)
     share = np.minimum(1, speed / np.maximum(np.linalg.norm(way, axis=1), 1e-9))
-    turn_share = np.minimum(1, _MAX_TURN / np.maximum(np.linalg.norm(turn, axis=1), 1e-9))
+    turn_share = np.minimum(1, _MAX_TURN * pace / np.maximum(np.linalg.norm(turn, axis=1), 1e-9))
     position = view.command_pos + share[:, None] * way
     rotation = view.command_rot @ rotation_matrix(turn_share[:, None] * turn)
     position = np.where(straight[:, None], position, goal.position)
@@ -122,7 +133,7 @@ def drive(view: View, goal: Motion) -> np.ndarray:
     step = np.clip(joints, *np.transpose(JOINT_LIMITS)) - view.commanded
     # Speed up over a few steps: from what the arm does now.
     now = np.abs(view.joint_vel).max(axis=1) * _CONTROL_TIMESTEP
-    most = np.clip(now + _FIRST_JOINT_STEP, None, MAX_JOINT_STEP)
+    most = np.clip(now + _FIRST_JOINT_STEP * pace, None, MAX_JOINT_STEP * pace)
     share = np.minimum(1, most / np.maximum(np.abs(step).max(axis=1), 1e-9))
     return np.column_stack((view.commanded + share[:, None] * step, goal.gripper))
 
@@ -195,8 +206,9 @@ def pick(view: View, name: str, rotation: np.ndarray, above: float, speed: float
     opened = (view.gripper[:, 0] > 0.8) | (offset[:, 0] < APPROACH - 0.03)
     at_object = lined_up & (np.abs(offset) < (0.012, 0.012, 0.018)).all(axis=1)
     gripper = np.where(at_object, CLOSED, OPEN)
-    straight = motion(view, grasp, rotation, speed, gripper)
-    return straight.where(lined_up & opened, motion(view, before, rotation, 0.0, OPEN))
+    straight = motion(view, grasp, rotation, speed, gripper, f"closes in on the {name}")
+    free = motion(view, before, rotation, 0.0, OPEN, f"goes to the {name}")
+    return straight.where(lined_up & opened, free)
 
 
 def pick_and_carry(
@@ -213,6 +225,7 @@ def pick_and_carry(
         carry: what to do with it once it is up.
     """
     grip = held(view, name, width)
-    lift = motion(view, view.command_pos + (0, 0, 0.05), view.command_rot, 0.008)
+    higher = view.command_pos + (0, 0, 0.05)
+    lift = motion(view, higher, view.command_rot, 0.008, phase=f"lifts the {name}")
     plan = lift.where(grip, pick(view, name, rotation, above))
     return carry.where(grip & (view[f"{name}_pos"][:, 2] > 0.08), plan)

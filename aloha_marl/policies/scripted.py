@@ -6,16 +6,20 @@ from collections.abc import Callable
 
 import numpy as np
 
+from aloha_marl.arms import JOINTS
 from aloha_marl.observations import Layout
 from aloha_marl.policies import insertion, transfer_cube
+from aloha_marl.policies.adapters import ADAPTERS
 from aloha_marl.policies.motion import Motion, View, drive
+from aloha_marl.policies.noise import Noise
+from aloha_marl.policies.styles import STYLES, Style
 from aloha_marl.tasks import TASKS
 
-EXPERTS: dict[str, dict[str, Callable[[View], Motion]]] = {
+EXPERTS: dict[str, dict[str, Callable[[View, Style], Motion]]] = {
     "transfer_cube": {"left": transfer_cube.take, "right": transfer_cube.give},
     "insertion": {"left": insertion.hold_socket, "right": insertion.insert_peg},
 }
-"""task -> side -> where the tool shall go next."""
+"""task -> side -> where the tool shall go next, and why."""
 
 SCOPES = ("partner", "local")
 
@@ -24,20 +28,32 @@ class ScriptedPolicy:
     """Plays one arm of a task.
 
     Memoryless and vectorised: it acts on a single observation or on a batch of them, labels any state
-    and needs no reset. Its actions are for ``control="joint_position"``.
+    and needs no reset.
 
     Args:
         task: a name in ``EXPERTS``.
         side: "left" or "right".
         scope: of the observations it will be given.
+        control: mode its actions are for.
+        style: how it plays.
+        seed: of its errors, if the style makes some.
     """
 
-    control = "joint_position"
-
-    def __init__(self, task: str, side: str, scope: str):
-        self.scope = scope
+    def __init__(
+        self,
+        task: str,
+        side: str,
+        scope: str,
+        control: str,
+        style: Style = STYLES["scripted"],
+        seed: int | list[int] = 0,
+    ):
+        self.scope, self.control = scope, control
+        self._style = style
         self._expert = EXPERTS[task][side]
+        self._adapt = ADAPTERS[control]
         self._layout = Layout(tuple(TASKS[task].objects), scope)
+        self._noise = Noise(seed, self._layout.size, len(JOINTS))
 
     def __call__(self, observation: np.ndarray) -> np.ndarray:
         """(D,) or (N, D) observations to (7,) or (N, 7) actions.
@@ -45,14 +61,30 @@ class ScriptedPolicy:
         Raises:
             ValueError: the observations are not of this task and scope.
         """
+        view, style = self._view(observation), self._style
+        targets = drive(view, self._expert(view, style), style.speed)
+        if style.noise:
+            targets[:, : len(JOINTS)] += style.noise * self._noise(np.atleast_2d(observation))
+        actions = self._adapt(view, targets).astype(np.float32)
+        return actions.reshape(*observation.shape[:-1], actions.shape[-1])
+
+    def phase(self, observation: np.ndarray) -> np.ndarray:
+        """(D,) or (N, D) observations to () or (N,) texts: what it is doing.
+
+        Raises:
+            ValueError: the observations are not of this task and scope.
+        """
+        return self._expert(self._view(observation), self._style).phase.reshape(
+            observation.shape[:-1]
+        )
+
+    def reset(self) -> None:
+        """Starts an episode: nothing to forget."""
+
+    def _view(self, observation: np.ndarray) -> View:
         if observation.ndim not in (1, 2) or observation.shape[-1] != self._layout.size:
             raise ValueError(
                 f"observation of shape {observation.shape}; this policy reads "
                 f"({self._layout.size},) or (N, {self._layout.size}), scope {self.scope!r}"
             )
-        view = View(np.atleast_2d(observation), self._layout)
-        actions = drive(view, self._expert(view)).astype(np.float32)
-        return actions.reshape(*observation.shape[:-1], actions.shape[-1])
-
-    def reset(self) -> None:
-        """Starts an episode: nothing to forget."""
+        return View(np.atleast_2d(observation), self._layout)

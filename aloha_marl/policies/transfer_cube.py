@@ -18,77 +18,93 @@ from aloha_marl.policies.motion import (
     stay,
     tool_rotation,
 )
+from aloha_marl.policies.styles import Style
 
-# Between the bases, in either arm's frame. While the cube waits there it rises slowly from LOW to
-# HIGH: its height is the clock by which the giver lets go, seen or not that the taker has gripped.
-_MEET_X, _MEET_Y = 0.469, 0.0
-_LOW, _HIGH = 0.25, 0.265
+_MEET = np.array((0.469, 0.0, 0.25))
+"""Where the cube is offered, between the bases, in either arm's frame [m]."""
+
+_CLOCK = 0.015
+"""While the cube waits there it rises slowly by so much [m]: its height is the clock by which the
+giver lets go, seen or not that the taker has gripped."""
+
 _RISE = 0.0006
 """Per step [m]."""
 
-_GIVE = tool_rotation(0.0, np.radians(60))
-_TAKE = tool_rotation(0.0, 0.0, np.pi / 2)
+_PITCH = np.radians(60)
+"""Of the giver's tool; the taker's is level, turned so that the fingers are above and below."""
+
 _CUBE_WIDTH = 0.68
 """Gripper opening below which the gripper has closed on the cube; it reads 0.60 when held square."""
 
 
-def give(view: View) -> Motion:
+def give(view: View, style: Style) -> Motion:
     """The right arm: picks the cube up, brings it to the meeting point, lets go, draws back."""
-    cube = view.cube_pos
-    rotation = tool_rotation(grasp_azimuth(view, "cube", np.pi / 2), np.radians(60))
+    cube, meet = view.cube_pos, _meeting_point(style)
+    pitch = _PITCH + style.pitch
+    level = tool_rotation(0.0, pitch)
     # Where the tool must be for the cube to be at the meeting point.
-    offset = np.einsum("ij,nj->ni", _GIVE, view.cube_in_tool)
-    low = np.array((_MEET_X, _MEET_Y, _LOW)) - offset
-    high = low + (0, 0, _HIGH - _LOW + 0.01)
-    there = _at_meeting_point(cube) & (cube[:, 2] > _LOW - 0.006)
-    near = np.linalg.norm(cube - (_MEET_X, _MEET_Y, _LOW), axis=1) < 0.04
-    carry = motion(view, low, _GIVE, np.where(near, 0.01, 0.0))
-    wait = motion(view, high, _GIVE, _RISE)
-    meet = wait.where(there, carry)
-    plan = pick_and_carry(view, "cube", rotation, _CUBE_WIDTH, 0.004, meet)
+    low = meet - np.einsum("ij,nj->ni", level, view.cube_in_tool)
+    high = low + (0, 0, _CLOCK + 0.01)
+    there = _is_at(cube, meet) & (cube[:, 2] > meet[2] - 0.006)
+    near = np.linalg.norm(cube - meet, axis=1) < 0.04
+    speed = np.where(near, 0.01, 0.0)
+    carry = motion(view, low, level, speed, phase="brings the cube to the meeting point")
+    wait = motion(view, high, level, _RISE, phase="holds the cube out")
+    rotation = tool_rotation(grasp_azimuth(view, "cube", np.pi / 2), pitch)
+    plan = pick_and_carry(view, "cube", rotation, _CUBE_WIDTH, 0.004, wait.where(there, carry))
 
-    done = _at_meeting_point(cube) & ((cube[:, 2] > _HIGH) | _partner_has_it(view))
+    done = _is_at(cube, meet) & ((cube[:, 2] > meet[2] + _CLOCK) | _partner_has_it(view))
     clear = view.gripper[:, 0] > 0.72
-    back = motion(
-        view, view.command_pos - 0.05 * view.command_rot[:, :, 0], view.command_rot, 0.015, OPEN
-    )
-    release = back.where(clear, stay(view, OPEN))
+    behind = view.command_pos - 0.05 * view.command_rot[:, :, 0]
+    back = motion(view, behind, view.command_rot, 0.015, OPEN, "draws back")
+    release = back.where(clear, stay(view, OPEN, "lets go of the cube"))
     in_hand = inside(view, "cube", IN_HAND)
     plan = release.where(done & in_hand, plan)
     # In the air and not in this hand: the partner's. Keep out of the way.
-    away = motion(view, np.array((_MEET_X - 0.12, 0, _HIGH + 0.12)), _GIVE, 0.015, OPEN)
+    retreat = meet + (-0.12, 0, _CLOCK + 0.12)
+    away = motion(view, retreat, level, 0.015, OPEN, "keeps out of the way")
     return away.where((cube[:, 2] > 0.1) & ~in_hand, plan)
 
 
-def take(view: View) -> Motion:
+def take(view: View, style: Style) -> Motion:
     """The left arm: waits before the meeting point, grips the cube there, holds it."""
-    cube = view.cube_pos
-    stage = np.array((_MEET_X - 0.11, _MEET_Y, _LOW + 0.005))
-    plan = motion(view, stage, _TAKE, 0.0, OPEN)
+    cube, meet = view.cube_pos, _meeting_point(style)
+    rotation = tool_rotation(0.0, style.pitch, np.pi / 2)
+    forward = rotation[:, 0]
+    stage = meet + (0, 0, 0.005) - 0.11 * forward
+    plan = motion(view, stage, rotation, 0.0, OPEN, "waits for the cube")
 
     slow = np.linalg.norm(view.cube_linvel, axis=1) < 0.06
-    offered = _at_meeting_point(cube) & (cube[:, 2] > _LOW - 0.01) & (cube[:, 2] < _HIGH + 0.1)
+    lowest, highest = meet[2] - 0.01, meet[2] + _CLOCK + 0.1
+    offered = _is_at(cube, meet) & (cube[:, 2] > lowest) & (cube[:, 2] < highest)
     aside = np.abs(view.cube_in_tool)[:, 1:].max(axis=1)
     at_cube = inside(view, "cube", (0.012, 0.012, 0.02))
     # Forward only while the cube is straight ahead; the fingers have 14 mm to spare on each side.
-    goal = cube.copy()
-    goal[:, 0] = np.where(aside < 0.01, cube[:, 0], np.minimum(cube[:, 0], view.command_pos[:, 0]))
-    approach = motion(view, goal, _TAKE, 0.012, np.where(at_cube, CLOSED, OPEN))
+    ahead = np.maximum(0, ((cube - view.command_pos) * forward).sum(axis=1))
+    goal = cube - np.where(aside < 0.01, 0, ahead)[:, None] * forward
+    gripper = np.where(at_cube, CLOSED, OPEN)
+    approach = motion(view, goal, rotation, 0.012, gripper, "closes in on the cube")
     plan = approach.where(offered & (slow | at_cube) & (aside < 0.03), plan)
 
     grip = held(view, "cube", _CUBE_WIDTH) & (cube[:, 2] > 0.1)
-    rise = np.where(cube[:, 2] < _HIGH + 0.003, _RISE, 0.0)
+    rise = np.where(cube[:, 2] < meet[2] + _CLOCK + 0.003, _RISE, 0.0)
     follow = motion(
         view,
         view.command_pos + np.stack((0 * rise, 0 * rise, rise), axis=1),
         view.command_rot,
         0.001,
+        phase="holds the cube",
     )
     return follow.where(grip, plan)
 
 
-def _at_meeting_point(cube: np.ndarray) -> np.ndarray:
-    return (np.abs(cube[:, :2] - (_MEET_X, _MEET_Y)) < 0.03).all(axis=1) & (cube[:, 2] > 0.15)
+def _meeting_point(style: Style) -> np.ndarray:
+    return _MEET + (0, 0, style.height)
+
+
+def _is_at(cube: np.ndarray, meet: np.ndarray) -> np.ndarray:
+    """(N,) bool: the cube is in the air at the meeting point, at whatever height."""
+    return (np.abs(cube - meet)[:, :2] < 0.03).all(axis=1) & (cube[:, 2] > 0.15)
 
 
 def _partner_has_it(view: View) -> np.ndarray:

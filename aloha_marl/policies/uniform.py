@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from aloha_marl.arms import JOINT_LIMITS
+from aloha_marl.control import CONTROLS
 
 
 class UniformPolicy:
-    """Draws every action uniformly between the bounds of ``control="joint_position"``.
+    """Draws every action uniformly between the bounds of the control mode.
 
     Args:
         seed: of the draws. They go on through all episodes; none depends on an observation.
         scope: of the observations it will be given.
+        control: mode its actions are for.
     """
 
-    control = "joint_position"
-
-    def __init__(self, seed: int | list[int], scope: str):
-        self.scope = scope
+    def __init__(self, seed: int | list[int], scope: str, control: str):
+        self.scope, self.control = scope, control
         self._rng = np.random.default_rng(seed)
-        self._low, self._high = np.transpose([*JOINT_LIMITS, (0.0, 1.0)])
+        self._low, self._high = CONTROLS[control].low, CONTROLS[control].high
 
     def __call__(self, observation: np.ndarray) -> np.ndarray:
         """(D,) or (N, D) observations to (7,) or (N, 7) actions."""

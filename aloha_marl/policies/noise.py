@@ -1,0 +1,37 @@
+"""Noise that is a function of the observation, so that noisy policies are memoryless, too."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_MIX = [
+    (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
+    (np.uint64(27), np.uint64(0x94D049BB133111EB)),
+]
+"""Shifts and factors of the generator SplitMix64, by which every bit of a number counts."""
+
+
+class Noise:
+    """Numbers that look random, with mean 0 and standard deviation 1, drawn from what is observed.
+
+    Observations that differ in any bit give independent numbers, equal ones the same, in a batch as
+    by themselves: an episode depends on its seed alone, whichever others are played beside it.
+
+    Args:
+        seed: of the function.
+        inputs: how many numbers an observation has.
+        outputs: how many numbers are drawn.
+    """
+
+    def __init__(self, seed: int | list[int], inputs: int, outputs: int):
+        rng = np.random.default_rng(seed)
+        self._weights = rng.integers(2**64, size=(inputs, outputs), dtype=np.uint64)
+
+    def __call__(self, observations: np.ndarray) -> np.ndarray:
+        """(N, inputs) float32 observations to (N, outputs), uniform in +-sqrt(3)."""
+        bits = np.ascontiguousarray(observations, np.float32).view(np.uint32).astype(np.uint64)
+        mixed = bits @ self._weights  # modulo 2**64
+        for shift, factor in _MIX:
+            mixed = (mixed ^ mixed >> shift) * factor
+        share = (mixed >> np.uint64(11)) * 2.0**-53
+        return np.sqrt(12) * (share - 0.5)

@@ -1,0 +1,39 @@
+"""Styles of the scripted experts, so that partners differ."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+
+@dataclasses.dataclass(frozen=True)
+class Style:
+    """How a scripted expert plays.
+
+    Attributes:
+        speed: factor of all its speeds.
+        height: of the point where it meets its partner, above the usual one [m].
+        pitch: how much further down than usual its tool points at a grasp [rad].
+        scope: of the observations it reads, unless another is asked for.
+        noise: standard deviation of the error of each joint's target, at every step [rad].
+    """
+
+    speed: float = 1.0
+    height: float = 0.0
+    pitch: float = 0.0
+    scope: str = "partner"
+    noise: float = 0.0
+
+
+STYLES = {
+    "scripted": Style(),
+    "scripted:slow": Style(speed=0.5),
+    "scripted:fast": Style(speed=1.25),
+    "scripted:high": Style(height=0.05),
+    "scripted:low": Style(height=-0.02),
+    "scripted:steep": Style(pitch=math.radians(10)),
+    "scripted:flat": Style(pitch=math.radians(-15)),
+    "scripted:alone": Style(scope="local"),
+    "scripted:novice": Style(noise=0.002),
+}
+"""Name of a policy -> how it plays."""

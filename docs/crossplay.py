@@ -1,0 +1,97 @@
+"""Makes the page on cross-play, and its heat maps, from the results that lie beside it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from aloha_marl.crossplay import Crossplay
+from aloha_marl.heat_map import draw_heat_map
+from aloha_marl.policies import STYLES
+from aloha_marl.tables import Table
+from aloha_marl.tasks import TASKS
+
+FOLDER = Path(__file__).parent
+
+PAGE = """# Cross-play
+
+Partners that were made for one another may fail with anybody else. Cross-play finds out: every policy as
+left arm plays with every policy as right arm, over the same seeds. On the diagonal of the matrix a policy
+plays with itself; all others are strangers.
+
+{styles}
+`height` is that of the point where the arms meet, `pitch` is how much further down the tool points when it
+grasps, `noise` the standard deviation of an error added to each joint's target at every step. `scope` is
+what an arm may know: `local` leaves out the partner. In all else they are alike.
+
+```sh
+aloha-marl crossplay --out docs && python docs/crossplay.py
+```
+
+plays all pairs, {episodes} episodes each, and makes this page. Names of other policies may follow
+`crossplay`; `aloha_marl.crossplay.crossplay` does the same with policies of your own.
+
+## What it shows
+
+{findings}
+{results}"""
+
+FINDINGS = """TODO
+"""
+
+
+def results() -> dict[str, Crossplay]:
+    """Task -> what its JSON file says."""
+    files = {task: FOLDER / f"crossplay_{task}.json" for task in TASKS}
+    return {task: Crossplay.from_json(file.read_text()) for task, file in files.items()}
+
+
+def styles() -> Table:
+    """What the scripted policies differ in."""
+    rows = []
+    for name, style in STYLES.items():
+        pitch, noise = (f"{math.degrees(angle):.3g}" for angle in (style.pitch, style.noise))
+        row = (
+            f"`{name}`",
+            f"{style.speed:g}",
+            f"{100 * style.height:g}",
+            pitch,
+            style.scope,
+            noise,
+        )
+        rows.append(row)
+    columns = ("policy", "speed", "height [cm]", "pitch [deg]", "scope", "noise [deg]")
+    return Table("Scripted policies", columns, rows)
+
+
+def matrix(result: Crossplay) -> str:
+    """A task's heat map and its table, in which the diagonal is bold."""
+    table = result.table(
+        lambda rate, interval, alike: f"{f'**{rate}**' if alike else rate} ({interval})"
+    )
+    text = f"\n## {result.task}\n\n![The matrix as a heat map](crossplay_{result.task}.png)\n\n"
+    text += "Successes in per cent and their 95 % intervals (Wilson); "
+    return f"{text}{result.summary()}.\n\n{table.markdown()}"
+
+
+def page() -> str:
+    """The whole page."""
+    made = results()
+    (episodes,) = {len(result.seeds) for result in made.values()}
+    return PAGE.format(
+        styles=styles().markdown(),
+        episodes=episodes,
+        findings=FINDINGS,
+        results="".join(map(matrix, made.values())),
+    )
+
+
+def main() -> None:
+    """Writes the page and the heat maps."""
+    (FOLDER / "crossplay.md").write_text(page())
+    for task, result in results().items():
+        draw_heat_map(result, FOLDER / f"crossplay_{task}.png")
+
+
+if __name__ == "__main__":
+    main()
