@@ -89,6 +89,7 @@ def build(arguments: argparse.Namespace) -> Mappo:
         distribution_kwargs={"low": action.space.low, "high": action.space.high},
         return_log_prob=True,
         log_prob_key=("arms", "action_log_prob"),
+        default_interaction_type=ExplorationType.RANDOM,
     )
     value = nn.Sequential(
         MLP(env.observation_spec["state"].shape[-1], len(AGENTS), **layers),

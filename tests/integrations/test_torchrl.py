@@ -249,6 +249,15 @@ def test_example_trains() -> None:
         assert not before[name].equal(value), name
 
 
+def test_example_explores() -> None:
+    """TorchRL's policies act at random only when asked to; the one that is trained does."""
+    train_torchrl = smoke.example("torchrl")
+    mappo = train_torchrl.build(train_torchrl.parse(QUICK))
+    now = mappo.env.reset()
+    first, second = (mappo.policy(now.clone())["arms", "action"] for _ in range(2))
+    assert (first - second).abs().mean() > 0.3
+
+
 def test_an_arm_acts_by_its_own_observation(rng: np.random.Generator) -> None:
     """What is evaluated is the policy that was trained, one arm at a time."""
     train_torchrl = smoke.example("torchrl")
