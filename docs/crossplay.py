@@ -36,7 +36,8 @@ plays all pairs, {episodes} episodes each, and makes this page. Names of other p
 {findings}
 {results}"""
 
-FINDINGS = """- Where to meet is what matters. `high` succeeds with itself and with nearly nobody else, on either side
+FINDINGS = """\
+- Where to meet is what matters. `high` succeeds with itself and with nearly nobody else, on either side
   of either task. `low`, only 2 cm off, fails with others where it leads: as the giver of the cube and as
   the holder of the socket. Where it follows, it goes along with most partners.
 - Speed, how steeply the tool grasps and whether the partner is seen hardly matter: the objects' poses
