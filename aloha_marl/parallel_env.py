@@ -177,6 +177,18 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
                 Nothing has moved.
             RuntimeError: the episode has not begun or is over.
         """
+        self.advance(actions)
+        core, agents = self.core, self.possible_agents
+        return (
+            self._observations(),
+            dict(zip(agents, core.rewards[:, 0].tolist(), strict=True)),
+            dict.fromkeys(agents, bool(core.terminated[0])),
+            dict.fromkeys(agents, bool(core.truncated[0])),
+            self._infos(),
+        )
+
+    def advance(self, actions: Mapping[AgentID, np.ndarray]) -> None:
+        """As :meth:`step`, for who reads from ``core`` what came of it."""
         if not self.agents:
             raise RuntimeError("no episode is running: call reset() first")
         core = self.core
@@ -187,19 +199,8 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
             with self.viewer.pulling():
                 core.step(checked)
             self.viewer.show()
-        agents = self.possible_agents
-        rewards = dict(zip(agents, core.rewards[:, 0].tolist(), strict=True))
-        terminated, truncated = bool(core.terminated[0]), bool(core.truncated[0])
-        observations, infos = self._observations(), self._infos()
-        if terminated or truncated:
+        if core.terminated[0] or core.truncated[0]:
             self.agents = []
-        return (
-            observations,
-            rewards,
-            dict.fromkeys(agents, terminated),
-            dict.fromkeys(agents, truncated),
-            infos,
-        )
 
     def check_actions(self, actions: Mapping[AgentID, Any]) -> np.ndarray:
         """(1, 2, 7) those actions, the left arm's first; raises what :meth:`step` would of them."""

@@ -32,7 +32,7 @@ def sparse(stage: np.ndarray, gained: np.ndarray) -> np.ndarray:
 
 def dense(stage: np.ndarray, gained: np.ndarray) -> np.ndarray:
     """What the arm's terms have gained; over an episode at most 1."""
-    return np.ascontiguousarray(gained.sum(axis=2).T)
+    return np.ascontiguousarray(np.add.reduce(gained, axis=2).T)
 
 
 REWARDS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {

@@ -94,6 +94,17 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
             )
         agents = self.env.possible_agents
         halves = dict(zip(agents, action.reshape(len(agents), -1), strict=True))
+        if self.env is self.base:  # nobody between them would see the arms' own observations
+            self.base.advance(halves)
+            core = self.base.core
+            left, right = core.rewards[:, 0].tolist()
+            return (
+                self._observation(),
+                (left + right) / 2,
+                bool(core.terminated[0]),
+                bool(core.truncated[0]),
+                {name: values.item() for name, values in core.infos().merged().items()},
+            )
         _, rewards, terminations, truncations, infos = self.env.step(halves)
         first, second = agents
         return (

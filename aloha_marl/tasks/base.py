@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -141,10 +143,15 @@ class ShapedTask(Task):
 
 def closeness(distance: np.ndarray) -> np.ndarray:
     """1 at distance 0, 0.1 at 1, and falling ever more slowly: dm_control's ``long_tail``."""
-    # Imported here, as nothing else that steps needs it.
+    return _tolerance()(distance, margin=1.0, sigmoid="long_tail")
+
+
+@functools.cache
+def _tolerance() -> Callable[..., np.ndarray]:
+    # Imported when it is needed, as nothing else that steps needs it.
     from dm_control.utils.rewards import tolerance
 
-    return np.asarray(tolerance(distance, margin=1.0, sigmoid="long_tail"))
+    return cast(Callable[..., np.ndarray], tolerance)
 
 
 def first_of(

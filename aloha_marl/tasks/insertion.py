@@ -91,13 +91,18 @@ class Insertion(GymAlohaTask, ShapedTask):
 
     def progress(self, readings: Readings, stage: np.ndarray, memory: np.ndarray) -> np.ndarray:
         n = len(stage)
+        distance = _own(readings.distances()) / self.REACH
+        if not readings.touching:  # nothing else can be above 0
+            progress = np.zeros((n, 2, len(self.terms)))
+            progress[:, :, 0] = closeness(distance)
+            return progress
         gripped = _own(readings.gripped)
         clearance = readings.clearances()[:, ::-1]
         lifted = gripped & (clearance > CLEARANCE)
         held = lifted[:, 0] & lifted[:, 1]
         along, aside, tilt = _apart(readings)
         far = np.empty((n, 7))
-        np.divide(_own(readings.distances()), self.REACH, out=far[:, :2])
+        far[:, :2] = distance
         np.maximum(1 - clearance / self.LIFT, 0, out=far[:, 2:4])
         far[:, 4] = np.maximum(along - self.MOUTH, 0) / self.REACH
         far[:, 5] = aside / self.ASIDE

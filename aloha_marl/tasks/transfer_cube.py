@@ -82,10 +82,14 @@ class TransferCube(GymAlohaTask, ShapedTask):
         )
 
     def progress(self, readings: Readings, stage: np.ndarray, memory: np.ndarray) -> np.ndarray:
+        distance = readings.distances()[:, :, 0].T / self.REACH
+        if not readings.touching:  # nothing else can be above 0
+            progress = np.zeros((len(stage), 1, len(self.terms)))
+            progress[:, 0, 0] = closeness(distance[1])
+            return progress
         clearance = readings.clearance("cube")
         far = np.empty((3, len(stage)))
-        far[:2] = readings.distances()[:, :, 0].T
-        far[:2] /= self.REACH
+        far[:2] = distance
         far[2] = np.maximum(1 - clearance / self.LIFT, 0)
         left, right, up = closeness(far)
 
