@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import mujoco
 import numpy as np
@@ -67,8 +67,7 @@ class State:
         return State(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
 
 
-@dataclasses.dataclass(frozen=True)
-class Infos:
+class Infos(NamedTuple):
     """What is told beside observations and rewards, by name.
 
     Attributes:
@@ -247,7 +246,8 @@ class Core:
         self._read()
         self.stage, memory, level = self._judge()
         self._remember(memory)
-        self.gained, self.earned = level - self.earned, level
+        if self.terms:
+            self.gained, self.earned = level - self.earned, level
         self._conclude()
         if self._metrics:
             self._metrics.update(self.elapsed, self.stage, self.shares)
@@ -300,7 +300,7 @@ class Core:
     def infos(self) -> Infos:
         """What is told beside observations and rewards."""
         both = {"is_success": self.terminated, "stage": self.stage, "diverged": self.diverged}
-        own = dict(zip(self._told, self.gained.T, strict=True))
+        own = dict(zip(self._told, self.gained.T, strict=True)) if self.terms else {}
         if self._metrics:
             figures = self._metrics.told(self.terminated | self.truncated, self.elapsed)
             both, own = both | figures[0], own | figures[1]

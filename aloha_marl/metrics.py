@@ -84,8 +84,8 @@ class Metrics:
         """
         sums, readings = self._sums, self._readings
         speed = np.abs(readings.joint_vel)
-        sums["idle"] += speed.max(axis=2) < IDLE_SPEED
-        sums["travel"] += speed.sum(axis=2)
+        sums["idle"] += np.maximum.reduce(speed, axis=2) < IDLE_SPEED
+        sums["travel"] += np.add.reduce(speed, axis=2)
         sums["earned"] += shares.T
         if np.count_nonzero(stage):
             reached = (stage[:, None] >= self._stages) & (sums["first"] == NEVER)

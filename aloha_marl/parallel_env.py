@@ -322,6 +322,8 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
     def _infos(self) -> dict[AgentID, dict[str, Any]]:
         infos = self.core.infos()
         both = {name: values.item() for name, values in infos.both.items()}
+        if not infos.own:
+            return {agent: both.copy() for agent in self.possible_agents}
         return {
             agent: both | {name: values[arm].item() for name, values in infos.own.items()}
             for arm, agent in enumerate(self.possible_agents)
