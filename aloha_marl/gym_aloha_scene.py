@@ -41,6 +41,8 @@ def load_gym_aloha(task: Task, ours: mujoco.MjModel) -> mujoco.MjModel:
     spec = mujoco.MjSpec.from_file(str(path))
     for camera in spec.cameras:
         camera.name = _RENAMED.get(camera.name, camera.name)
+    for geom in spec.geoms:
+        geom.group = 0  # there 1 is no mere scenery
     have = {camera.name for camera in spec.cameras}
     for camera in map(ours.camera, range(ours.ncam)):
         name = camera.name.replace("/", "_")

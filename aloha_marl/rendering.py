@@ -77,6 +77,9 @@ def _check_cameras(names: Iterable[str], model: mujoco.MjModel, own: bool = Fals
 _SMALL = 64
 """Width [texels] of a texture, such as the palette, that "fast" pictures keep."""
 
+_SCENERY = 1
+"""Group of the geoms that "fast" pictures leave out."""
+
 _SHADOWS = {"fast": 0, "high": 1024}
 """Quality -> size of the map of shadows [texels]. On a CPU four times the size takes three times as long,
 and smooth edges twice as long."""
@@ -105,6 +108,8 @@ class Renderer:
         if quality != "best":
             model.vis.quality.offsamples = 0
             model.vis.quality.shadowsize = _SHADOWS[quality]
+        self._option = mujoco.MjvOption()
+        self._option.geomgroup[_SCENERY] = quality != "fast"
         self._factors = _plain(model) if quality == "fast" else np.ones_like(model.mat_rgba)
         self._cameras = camera_names(model)
         _check_fork()
@@ -140,7 +145,7 @@ class Renderer:
         for field in LOOKS:
             getattr(self._model, field)[:] = getattr(model, field)
         self._model.mat_rgba[:] *= self._factors
-        self._renderer.update_scene(data, self._cameras[camera])
+        self._renderer.update_scene(data, self._cameras[camera], self._option)
         return self._renderer.render()
 
     def depth(self, model: mujoco.MjModel, data: mujoco.MjData, camera: str) -> np.ndarray:
