@@ -23,7 +23,11 @@ REACH = 0.19  # from the tray's middle to a handle [m]
 DOWN = np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0]], float)  # a tool that points down
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+# Those that train need a library each; tests/integrations runs them.
+PLAIN = sorted({*EXAMPLES.glob("*.py")} - {*EXAMPLES.glob("train*.py"), EXAMPLES / "imitate.py"})
+
+
+@pytest.mark.parametrize("path", PLAIN, ids=lambda path: path.name)
 def test_example_runs(path: Path, tmp_path: Path) -> None:
     """Each file runs by itself, from any folder, without a warning."""
     done = subprocess.run(
