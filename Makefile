@@ -36,6 +36,7 @@ docs: .venv/installed  ## the pages and pictures made from the code
 	$(BIN)/aloha-marl show transfer_cube insertion --markdown > docs/observations.md
 	$(BIN)/python docs/pictures.py
 	$(BIN)/python docs/crossplay.py
+	$(BIN)/python docs/imitation.py
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

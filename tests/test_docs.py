@@ -67,3 +67,13 @@ def test_readme_names_what_exists() -> None:
     assert names <= Options.__dataclass_fields__.keys()
     for name in TASKS:
         assert f"| `{name}` |" in README
+
+
+def test_imitation_page() -> None:
+    """The page says what the results beside it say; each task was trained with three seeds."""
+    made = runpy.run_path(str(ROOT / "docs" / "imitation.py"))
+    assert (ROOT / "docs" / "imitation.md").read_text() == made["page"](), "run `make docs`"
+    for task in TASKS:
+        runs = [run for run in made["runs"]() if run["arguments"]["task"] == task]
+        assert len({run["arguments"]["seed"] for run in runs}) >= 3
+        assert all(run["evaluation"]["summary"]["episodes"] >= 300 for run in runs)

@@ -9,6 +9,7 @@ import numpy as np
 from aloha_marl.arms import AGENTS, SIDES
 from aloha_marl.control import CONTROLS
 from aloha_marl.options import choose
+from aloha_marl.policies.learned import load_learned
 from aloha_marl.policies.scripted import EXPERTS, SCOPES, ScriptedPolicy
 from aloha_marl.policies.styles import STYLES
 from aloha_marl.policies.uniform import UniformPolicy
@@ -37,7 +38,7 @@ class Policy(Protocol):
         ...
 
 
-NAMES = (*STYLES, "random")
+NAMES = (*STYLES, "imitation", "random")
 """What :func:`load` knows."""
 
 
@@ -51,7 +52,8 @@ def load(
     """A policy per arm.
 
     Args:
-        name: "scripted", one of its styles such as "scripted:slow", or "random"; see ``NAMES``.
+        name: "scripted", one of its styles such as "scripted:slow", "imitation" for networks that
+            learned from "scripted", or "random"; see ``NAMES``.
         task: "transfer_cube" or "insertion".
         scope: of the observations it will be given, "partner" or "local"; without it what the style
             reads, which is "partner" for all but "scripted:alone".
@@ -62,12 +64,18 @@ def load(
         agent -> policy, under the default agent names.
 
     Raises:
-        ValueError: an unknown name, task, scope or control mode; the message lists the valid ones.
+        ValueError: an unknown name, task, scope or control mode; the message lists the valid ones. Or
+            a scope that "imitation" has not learned to act on.
     """
     choose("policy", name, NAMES)
     choose("task", task, EXPERTS)
     choose("scope", scope, (*SCOPES, None))
     choose("control", control, CONTROLS)
+    if name == "imitation":
+        return {
+            agent: load_learned(task, side, scope, control)
+            for agent, side in zip(AGENTS, SIDES, strict=True)
+        }
     style = STYLES.get(name)
     arms = [
         (agent, side, [seed, i]) for i, (agent, side) in enumerate(zip(AGENTS, SIDES, strict=True))

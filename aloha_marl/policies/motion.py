@@ -55,6 +55,20 @@ class View:
         return np.stack((x_axis, np.cross(z_axis, x_axis), z_axis), axis=-1)
 
 
+def view_of(observation: np.ndarray, layout: Layout) -> View:
+    """The view of a (D,) or (N, D) observation; one alone becomes a batch of one.
+
+    Raises:
+        ValueError: the observations are not of this layout.
+    """
+    if observation.ndim not in (1, 2) or observation.shape[-1] != layout.size:
+        raise ValueError(
+            f"observation of shape {observation.shape}; this policy reads "
+            f"({layout.size},) or (N, {layout.size}), scope {layout.scope!r}"
+        )
+    return View(np.atleast_2d(observation), layout)
+
+
 @dataclasses.dataclass
 class Motion:
     """Where the tool shall go next; every field has a leading N.

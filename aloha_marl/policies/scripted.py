@@ -10,7 +10,7 @@ from aloha_marl.arms import JOINTS
 from aloha_marl.observations import Layout
 from aloha_marl.policies import insertion, transfer_cube
 from aloha_marl.policies.adapters import ADAPTERS
-from aloha_marl.policies.motion import Motion, View, drive
+from aloha_marl.policies.motion import Motion, View, drive, view_of
 from aloha_marl.policies.noise import Noise
 from aloha_marl.policies.styles import STYLES, Style
 from aloha_marl.tasks import TASKS
@@ -82,9 +82,4 @@ class ScriptedPolicy:
         """Starts an episode: nothing to forget."""
 
     def _view(self, observation: np.ndarray) -> View:
-        if observation.ndim not in (1, 2) or observation.shape[-1] != self._layout.size:
-            raise ValueError(
-                f"observation of shape {observation.shape}; this policy reads "
-                f"({self._layout.size},) or (N, {self._layout.size}), scope {self.scope!r}"
-            )
-        return View(np.atleast_2d(observation), self._layout)
+        return view_of(observation, self._layout)

@@ -1,0 +1,159 @@
+"""Makes the page on imitation from the results that lie beside it: imitate_TASK_SEED.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aloha_marl.arms import SIDES
+from aloha_marl.evaluation import wilson
+from aloha_marl.policies.learned import WEIGHTS, Network
+from aloha_marl.tables import Table
+from aloha_marl.tasks import TASKS
+
+FOLDER = Path(__file__).parent
+
+PAGE = """# Imitation
+
+`aloha_marl.policies.load("imitation", task)` gives two networks, one per arm, that learned to act from
+the scripted experts. They run with NumPy alone, and like every policy each sees its own arm's
+observation and nothing else.
+
+```sh
+aloha-marl eval --policy imitation --task insertion
+```
+
+## What comes with the package
+
+{model}
+The networks read the observation of the scope `partner` without velocity of the gripper and angular
+velocity of the objects: {inputs}. Positions of objects are multiplied by 20, because millimetres decide,
+and also given in the tool's frame; an axis of an object is given so that all yaws at which it looks the
+same are alike. There is no time, no memory and no previous action.
+`aloha_marl.policies.learned.features` is all of it. The networks say how far each commanded joint turns
+in a step, as `control="joint_delta"`, and whether the gripper opens or closes; the policies turn that
+into the actions of any control mode.
+
+## How they were trained
+
+```sh
+python examples/imitate.py --task transfer_cube --seed 0
+```
+
+needs PyTorch and the extra `cli`, and writes two files of weights, the learning curve and the
+evaluation. First the experts play. Then the networks play, the experts label every state they get into
+with what they would have done there, and the networks learn from all samples so far (DAgger):
+{arguments}. Starts of the training come from other seeds than those of the evaluation.
+
+| task | ![TransferCube](imitate_transfer_cube_{seed}.png) | ![Insertion](imitate_insertion_{seed}.png) |
+|---|---|---|
+
+## Results
+
+Each line is a training from nothing, evaluated on {episodes} starts (seeds {first} and following) that
+no training has seen: `start="random"`, `rules="strict"`, {cycles} steps at most. The interval is
+Wilson's at 95 %. Samples are per arm. Time is that of play, labels and gradient steps together, of
+{cpus} CPUs{load}.
+
+{results}
+{failures}
+Versions: {versions}.
+
+## What they are not
+
+They know these two tasks, this scope and the noise of these starts. Perturbed observations, other masses
+or a partner that acts differently were not part of the training. A file for another task, arm or scope
+is refused with the command that makes the right one; load your own with
+`aloha_marl.policies.learned.load_file`.
+"""
+
+
+def runs() -> list[dict[str, Any]]:
+    """What each training wrote."""
+    found = []
+    for task in TASKS:
+        files = sorted(FOLDER.glob(f"imitate_{task}_*.json"))
+        found += [json.loads(file.read_text()) for file in files]
+    return found
+
+
+def model() -> tuple[str, str, int]:
+    """A table of the packed networks, the names of what they read, and the seed of their training."""
+    rows: list[tuple[str, ...]] = []
+    names: dict[str, int] = {}
+    seed = 0
+    for task in TASKS:
+        for side in SIDES:
+            path = WEIGHTS / f"{task}_{side}.npz"
+            network = Network.load(path, task, side)
+            seed = network.seed
+            sizes = [len(network.layers[0][0]), *(len(bias) for _, bias in network.layers)]
+            count = sum(weights.size + bias.size for weights, bias in network.layers)
+            size = f"{path.stat().st_size / 1000:.0f} kB"
+            with np.load(path) as content:
+                names |= json.loads(str(content["header"]))["features"]
+            layers = " - ".join(map(str, sizes))
+            rows.append((f"`{path.name}`", layers, f"{count:,}", size, str(seed)))
+    columns = ("file", "layers", "numbers", "size", "training seed")
+    text = Table("", columns, rows).markdown().split("\n\n", 1)[1]
+    return text, ", ".join(f"`{name}`" for name in names), seed
+
+
+def line(run: Mapping[str, Any]) -> tuple[str, ...]:
+    """The line of a training in the table of results."""
+    arguments, end = run["arguments"], run["curve"][-1]
+    summary = run["evaluation"]["summary"]
+    won, episodes = summary["successes"], summary["episodes"]
+    low, high = wilson(won, episodes)
+    return (
+        arguments["task"],
+        str(arguments["seed"]),
+        f"{won} of {episodes}",
+        f"{100 * won / episodes:.1f} %",
+        f"{100 * low:.1f} .. {100 * high:.1f} %",
+        f"{summary['mean_steps_of_successes']:.0f}",
+        f"{end['samples_per_arm']:,}",
+        f"{end['wall_seconds'] / 60:.1f} min",
+        f"{end['cpu_seconds'] / 60:.1f} min",
+    )
+
+
+def page() -> str:
+    """The whole text."""
+    done = runs()
+    table, inputs, seed = model()
+    columns = ("task", "training seed", "successes", "rate", "interval", "steps")
+    columns += ("samples", "wall time", "CPU time")
+    results = Table("", columns, [line(run) for run in done]).markdown().split("\n\n", 1)[1]
+    failures = [
+        f"- {run['arguments']['task']}, training seed {run['arguments']['seed']}, start {start}: {why}"
+        for run in done
+        for start, why in run["evaluation"]["failures"].items()
+    ]
+    first = done[0]
+    how = first["arguments"]
+    versions = first["evaluation"]["versions"] | {"torch": first["torch"]}
+    return PAGE.format(
+        model=table,
+        inputs=inputs,
+        seed=seed,
+        arguments=f"{how['expert_steps']} steps of the experts in {how['num_envs']} environments, "
+        f"then {how['rounds']} rounds of {how['round_steps']} steps; {how['updates']} gradient steps "
+        f"after each, and {how['last_updates']} at the end with a falling learning rate",
+        episodes=how["episodes"],
+        first=first["evaluation"]["first_seed"],
+        cycles=first["evaluation"]["options"]["max_cycles"],
+        cpus=first["cpus"],
+        load=" that had other work to do as well",
+        results=results,
+        failures="Episodes that failed:\n\n" + "\n".join(failures) + "\n" if failures else "",
+        versions=", ".join(f"{name} {version}" for name, version in versions.items()),
+    )
+
+
+if __name__ == "__main__":
+    (FOLDER / "imitation.md").write_text(page())
