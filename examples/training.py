@@ -60,6 +60,15 @@ class LearnedPolicy:
         """Starts an episode; there is no memory."""
 
 
+def shortened(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """An evaluation as JSON without what is told of each episode, but for those that failed."""
+    episodes, seeds = evaluation.pop("episodes"), evaluation.pop("seeds")
+    failures = {
+        episode["seed"]: episode["reason"] for episode in episodes if not episode["success"]
+    }
+    return {**evaluation, "first_seed": seeds[0], "failures": failures}
+
+
 class Run:
     """Shows how far a training is and collects its learning curve.
 
@@ -102,6 +111,10 @@ class Run:
         """
         named = {"steps": steps, "episode_return": episode_return, **figures}
         self.curve.append({name: float(value) for name, value in named.items()})
+        self.show(steps, episode_return)
+
+    def show(self, steps: int, episode_return: float) -> None:
+        """Moves the progress bar; arguments as of :meth:`point`."""
         text = f"{self.name}: return {episode_return:.3f}"
         self._bar.update(self._row, completed=steps, description=text)
 

@@ -1,0 +1,528 @@
+"""IPPO and MAPPO in one file, on the batch of environments, to read and to change. Needs PyTorch.
+
+Each arm has an actor, which sees that arm's own observation, and a critic: with ``--critic own`` it
+sees no more than that (IPPO), with ``central`` what both arms observe (MAPPO). There are no
+demonstrations. What helps instead of them is a curriculum of the learner's own making: many episodes
+start where it has been before with an object off the table, and seldom reached progress is as likely
+a start as common one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import itertools
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import training
+from matplotlib.figure import Figure
+from rich.console import Console
+from torch import nn
+
+from aloha_marl import AGENTS, AlohaVectorEnv
+from aloha_marl.arms import ACTION_SIZE, SIDES
+from aloha_marl.commands import progress, report
+from aloha_marl.control import GRIPPER
+from aloha_marl.core import State
+from aloha_marl.evaluation import Evaluation, evaluate
+from aloha_marl.policies.learned import LearnedPolicy, Network, features
+from aloha_marl.policies.motion import View
+from aloha_marl.tasks import SUCCESS, ShapedTask
+
+OPTIONS: dict[str, Any] = {"control": "joint_delta", "reward": "dense", "credit": "individual"}
+CRITICS = ("own", "central")
+REWARD_SCALE = 10
+"""An episode earns at most 1, in small pieces: makes them numbers near 1."""
+FIRST_SEED = 100_000
+"""Of what is held out: no training starts from these seeds."""
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The arguments, of the command line without argv."""
+    parser = training.parser(__doc__, steps=3_500_000, num_envs=256)
+    add = parser.add_argument
+    parser.set_defaults(episodes=300)
+    add("--critic", choices=CRITICS, default="own", help="what values are judged by: IPPO, MAPPO")
+    add("--repeat", type=int, default=2, help="control steps that an action is held in training")
+    add("--rollout", type=int, default=16, help="actions per environment and update")
+    add("--batch-size", type=int, default=1024, help="of a gradient step, per arm")
+    add("--epochs", type=int, default=5, help="passes over each rollout at most")
+    add("--learning-rate", type=float, default=5e-4, help="of Adam at first; then as --kl asks")
+    add(
+        "--kl", type=float, default=0.015, help="divergence of the policy that an update shall have"
+    )
+    add("--clip", type=float, default=0.2, help="of the ratio of probabilities")
+    add("--gamma", type=float, default=0.99, help="discount per action")
+    add("--gae-lambda", type=float, default=0.95, help="of the advantages")
+    add("--noise", type=float, default=0.5, help="standard deviation of actions at first")
+    add("--last-noise", type=float, default=0.15, help="the same at the end")
+    add("--restarts", type=float, default=0.5, help="share of episodes that start half-way")
+    add("--width", type=int, default=128, help="of the two hidden layers")
+    add("--points", type=int, default=10, help="of the learning curve")
+    add("--held-out", type=int, default=200, help="episodes behind each point")
+    return parser.parse_args(argv)
+
+
+@dataclasses.dataclass
+class Stopwatch:
+    """Where the time goes.
+
+    Attributes:
+        seconds: name of a part -> wall time in it.
+    """
+
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def __call__(self, part: str) -> Iterator[None]:
+        """Counts the time of what is inside as that part's."""
+        start = time.perf_counter()
+        yield
+        self.seconds[part] = self.seconds.get(part, 0) + time.perf_counter() - start
+
+
+class Starts:
+    """States in which episodes of the learner were, by how far they had come.
+
+    Args:
+        env: whose states.
+        rng: which decides what is kept and drawn.
+    """
+
+    LEVELS, KEPT = 20, 64
+
+    def __init__(self, env: AlohaVectorEnv, rng: np.random.Generator):
+        self._env, self._rng = env, rng
+        self._levels: dict[int, list[State]] = {}
+
+    def remember(self) -> None:
+        """Keeps the states of some rows in which an object is off the table, with time to go on."""
+        core = self._env.core
+        held = (core.stage >= 2) & (core.elapsed < 0.8 * core.options.max_cycles)
+        rows = self._rng.permutation(np.flatnonzero(held))[: self.KEPT // 4]
+        if not len(rows):
+            return
+        states = self._env.get_state(rows)
+        come = (self.LEVELS * states.earned.sum(axis=(1, 2)) / len(AGENTS)).astype(int)
+        for i, level in enumerate(come.tolist()):
+            kept = self._levels.setdefault(level, [])
+            if len(kept) == self.KEPT:
+                kept.pop(int(self._rng.integers(self.KEPT)))
+            kept.append(states.take(np.array([i])))
+
+    def draw(self) -> State | None:
+        """One of them, all levels being as likely; None if there is none."""
+        if not self._levels:
+            return None
+        levels = sorted(self._levels)
+        kept = self._levels[levels[self._rng.integers(len(levels))]]
+        return kept[self._rng.integers(len(kept))]
+
+
+class Play:
+    """The environments, as arrays with the left arm first.
+
+    Args:
+        arguments: of :func:`parse`.
+        rows: how many.
+        seed: of the first.
+        restarts: share of the episodes that start from one of :class:`Starts`.
+    """
+
+    def __init__(self, arguments: argparse.Namespace, rows: int, seed: int, restarts: float = 0):
+        self._env = AlohaVectorEnv(arguments.task, rows, autoreset_mode="Disabled", **OPTIONS)
+        self._rng = np.random.default_rng(arguments.seed)
+        self._restarts, self._seed = restarts, seed
+        self.starts = Starts(self._env, self._rng)
+        self.core = self._env.core
+        # What each arm can earn: (2, T), 0 where a term is the other's.
+        task = self._env.task
+        assert isinstance(task, ShapedTask)  # else there is no dense reward
+        self._weights = np.transpose([task.terms[name] for name in self.core.terms]).astype(float)
+        self.reset()
+
+    def reset(self) -> None:
+        """Starts all rows from their seeds."""
+        self._env.reset(seed=self._seed)
+
+    def inputs(self) -> np.ndarray:
+        """(2, n, F) float32: what the actors read, each its own arm's observation only."""
+        layout, task = self._env.layout, self._env.task.name
+        seen = self.core.observer.observations()
+        parts = [np.column_stack([*features(View(arm, layout), task).values()]) for arm in seen]
+        return np.stack(parts).astype(np.float32)
+
+    def history(self) -> np.ndarray:
+        """(2, n, H) float32 for the critics: what each arm has earned of each term, and the time.
+
+        What has been earned is not earned again, and the time limit is an end like any other: who
+        knows both can tell the value of a state.
+        """
+        share = self.core.earned / np.maximum(self._weights, 1e-9) * (self._weights > 0)
+        spent = self.core.elapsed / self.core.options.max_cycles
+        time_left = np.broadcast_to(spent[:, None, None], (len(spent), len(AGENTS), 1))
+        return np.concatenate((share, time_left), axis=2).swapaxes(0, 1).astype(np.float32)
+
+    def complete(self, term: str) -> np.ndarray:
+        """(n,) bool: all arms that can earn a term have earned all of it."""
+        which = self.core.terms.index(term)
+        lacking = self.core.earned[:, :, which] < self._weights[:, which] - 1e-9
+        return ~np.logical_or.reduce(lacking, axis=1)
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """A control step.
+
+        Args:
+            actions: (2, n, 7), of which the gripper's sign counts.
+
+        Returns:
+            (2, n) rewards; (n,) bool, whose episode has ended.
+        """
+        sent = actions.copy()
+        sent[:, :, GRIPPER] = np.where(sent[:, :, GRIPPER] > 0, 1, -1)
+        self._env.step(dict(zip(AGENTS, sent, strict=True)))
+        return self.core.rewards, self.core.terminated | self.core.truncated
+
+    def begin(self, rows: np.ndarray) -> None:
+        """Starts episodes in (n,) bool rows."""
+        fresh = rows.copy()
+        for row in np.flatnonzero(rows):
+            if self._rng.random() < self._restarts and (state := self.starts.draw()) is not None:
+                self._env.set_state(state, [row])
+                fresh[row] = False
+        if fresh.any():
+            self._env.reset(options={"reset_mask": fresh})
+
+    def close(self) -> None:
+        """Frees the simulations."""
+        self._env.close()
+
+
+def network(sample: torch.Tensor, width: int, outputs: int, gain: float) -> nn.Sequential:
+    """A perceptron with two hidden layers.
+
+    Args:
+        sample: (n, inputs) of what it will read. Its first layer begins as if these had been brought
+            to mean 0 and, where they vary much, to standard deviation 1.
+        width: of the hidden layers.
+        outputs: how many; they begin near 0 if the gain is small.
+        gain: of the last layer.
+    """
+    layers: list[nn.Module] = []
+    for size, following in itertools.pairwise((sample.shape[1], width, width, outputs)):
+        layer = nn.Linear(size, following)
+        nn.init.orthogonal_(layer.weight, gain if following == outputs else 2**0.5)
+        nn.init.zeros_(layer.bias)
+        layers += [layer, nn.ReLU()]
+    first = layers[0]
+    assert isinstance(first, nn.Linear)
+    with torch.no_grad():
+        first.weight /= sample.std(0).clamp(min=0.5)
+        first.bias -= first.weight @ sample.mean(0)
+    return nn.Sequential(*layers[:-1])
+
+
+@dataclasses.dataclass
+class Rollout:
+    """What was played; T actions, of two arms, in n rows.
+
+    Attributes:
+        inputs: (T, 2, n, F) of the actors.
+        critic_inputs: (T + 1, 2, n, C); the last are of the state after the last action.
+        actions: (T, 2, n, 7) as drawn.
+        rewards: (T, 2, n).
+        ended: (T, n) bool: the episode ended with that action.
+    """
+
+    inputs: np.ndarray
+    critic_inputs: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    ended: np.ndarray
+
+
+class Learner:
+    """Actors and critics of both arms, and what trains them.
+
+    Args:
+        arguments: of :func:`parse`.
+        play: environments to learn from.
+        watch: told how long things take.
+    """
+
+    def __init__(self, arguments: argparse.Namespace, play: Play, watch: Stopwatch):
+        self._arguments, self._play, self._watch = arguments, play, watch
+        self._rng = np.random.default_rng([arguments.seed, 1])
+        seen, judged = self._sample()
+        self.actors = [network(own, arguments.width, ACTION_SIZE, 0.01) for own in seen]
+        self.critics = [network(own, arguments.width, 1, 1.0) for own in judged]
+        self._weights = [w for made in (*self.actors, *self.critics) for w in made.parameters()]
+        self._optimizer = torch.optim.Adam(self._weights, arguments.learning_rate, eps=1e-5)
+
+    def _sample(self) -> list[torch.Tensor]:
+        """(2, k, F) and (2, k, C): inputs of actors and critics, from random actions."""
+        play, seen, judged = self._play, [], []
+        for _ in range(40):
+            seen.append(play.inputs())
+            judged.append(self._critic_inputs(seen[-1]))
+            shape = len(AGENTS), self._arguments.num_envs, ACTION_SIZE
+            play.step(self._rng.uniform(-1, 1, shape).astype(np.float32))
+        play.reset()
+        return [torch.from_numpy(np.concatenate(kept, axis=1)) for kept in (seen, judged)]
+
+    def _critic_inputs(self, inputs: np.ndarray) -> np.ndarray:
+        own = np.concatenate((inputs, self._play.history()), axis=2)
+        if self._arguments.critic == "own":
+            return own
+        return np.stack((np.concatenate(own, axis=1),) * len(AGENTS))
+
+    @torch.no_grad()
+    def act(self, inputs: np.ndarray) -> np.ndarray:
+        """(2, n, 7) likeliest actions."""
+        pairs = zip(self.actors, torch.from_numpy(inputs), strict=True)
+        return np.stack([actor(own).numpy() for actor, own in pairs])
+
+    def collect(self, noise: float) -> Rollout:
+        """Plays on for some actions."""
+        arguments, play, watch = self._arguments, self._play, self._watch
+        kept: dict[str, list[np.ndarray]] = {
+            field.name: [] for field in dataclasses.fields(Rollout)
+        }
+        for turn in range(arguments.rollout):
+            with watch("policy"):
+                inputs = play.inputs()
+                kept["inputs"].append(inputs)
+                kept["critic_inputs"].append(self._critic_inputs(inputs))
+                actions = self.act(inputs)
+                actions += noise * self._rng.standard_normal(actions.shape, dtype=np.float32)
+                if turn % 8 == 0:
+                    play.starts.remember()
+            with watch("physics"):
+                total = np.zeros(actions.shape[:2], np.float32)
+                over = np.zeros(arguments.num_envs, bool)
+                for _ in range(arguments.repeat):
+                    rewards, ended = play.step(actions)
+                    total += rewards * ~over  # what a new episode earns is not this action's
+                    over |= ended
+                    if ended.any():
+                        play.begin(ended)
+            for name, values in (("actions", actions), ("rewards", total), ("ended", over)):
+                kept[name].append(values)
+        kept["critic_inputs"].append(self._critic_inputs(play.inputs()))
+        return Rollout(**{name: np.stack(values) for name, values in kept.items()})
+
+    def update(self, rollout: Rollout, noise: float) -> float:
+        """Some passes over a rollout; returns the mean loss of the last."""
+        arguments = self._arguments
+        advantages, targets = self._advantages(rollout)
+        inputs, actions, judged, advantages, targets = (
+            torch.from_numpy(values).transpose(0, 1).flatten(1, 2)  # (2, T n, ...)
+            for values in (
+                rollout.inputs,
+                rollout.actions,
+                rollout.critic_inputs[:-1],
+                advantages,
+                targets,
+            )
+        )
+        # By one measure for both: else an arm with nothing to earn yet would learn from noise.
+        advantages = advantages - advantages.mean(1, keepdim=True)
+        advantages = advantages / (advantages.std() + 1e-3)
+        with torch.no_grad():
+            before = self._log_probs(inputs, actions, noise)
+        losses, moved = [], 0.0
+        for _ in range(arguments.epochs):
+            losses, moves = [], []
+            for batch in torch.randperm(inputs.shape[1]).split(arguments.batch_size):
+                change = self._log_probs(inputs[:, batch], actions[:, batch], noise)
+                change = change - before[:, batch]
+                ratio, own = change.exp(), advantages[:, batch]
+                clipped = ratio.clamp(1 - arguments.clip, 1 + arguments.clip)
+                gain = torch.minimum(ratio * own, clipped * own).mean(1)
+                values = [
+                    critic(seen[batch])[:, 0]
+                    for critic, seen in zip(self.critics, judged, strict=True)
+                ]
+                error = (torch.stack(values) - targets[:, batch]).square().mean(1)
+                loss = (0.5 * error - gain).sum()
+                self._optimizer.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(self._weights, 0.5)
+                self._optimizer.step()
+                losses.append(loss.item())
+                moves.append((ratio - 1 - change).mean().item())
+            moved = sum(moves) / len(moves)
+            if moved > 2.5 * arguments.kl:
+                break
+        self._adapt(moved)
+        return sum(losses) / len(losses)
+
+    def _advantages(self, rollout: Rollout) -> tuple[np.ndarray, np.ndarray]:
+        """(T, 2, n) generalised advantages and the values that critics shall learn."""
+        arguments = self._arguments
+        with torch.no_grad():
+            judged = torch.from_numpy(rollout.critic_inputs)
+            values = np.stack(
+                [critic(judged[:, arm])[..., 0].numpy() for arm, critic in enumerate(self.critics)],
+                axis=1,
+            )
+        advantages = np.zeros_like(rollout.rewards)
+        later = np.zeros_like(rollout.rewards[0])
+        for turn in reversed(range(arguments.rollout)):
+            goes_on = arguments.gamma * ~rollout.ended[turn]
+            surprise = REWARD_SCALE * rollout.rewards[turn] - values[turn]
+            surprise += goes_on * values[turn + 1]
+            later = surprise + goes_on * arguments.gae_lambda * later
+            advantages[turn] = later
+        return advantages, (advantages + values[:-1]).astype(np.float32)
+
+    def _log_probs(self, inputs: torch.Tensor, actions: torch.Tensor, noise: float) -> torch.Tensor:
+        """(2, B) of actions, but for a constant."""
+        means = torch.stack([actor(own) for actor, own in zip(self.actors, inputs, strict=True)])
+        return -(actions - means).square().sum(2) / (2 * noise**2)
+
+    def _adapt(self, moved: float) -> None:
+        """Learns faster or slower, so that updates change the policy as much as they shall."""
+        wanted = self._arguments.kl
+        for group in self._optimizer.param_groups:
+            factor = 1 / 1.3 if moved > 1.3 * wanted else 1.1 if moved < 0.8 * wanted else 1.0
+            group["lr"] = min(max(factor * group["lr"], 3e-5), 1e-3)
+
+    def policies(self) -> dict[str, LearnedPolicy]:
+        """What was learned so far, as policies that run without PyTorch."""
+        arguments, made = self._arguments, {}
+        for agent, side, actor in zip(AGENTS, SIDES, self.actors, strict=True):
+            layers = [layer for layer in actor if isinstance(layer, nn.Linear)]
+            arrays = tuple(
+                (layer.weight.detach().numpy().T.copy(), layer.bias.detach().numpy().copy())
+                for layer in layers
+            )
+            own = Network(arguments.task, side, "partner", arguments.seed, arrays)
+            made[agent] = LearnedPolicy(own, OPTIONS["control"])
+        return made
+
+
+def assess(play: Play, learner: Learner) -> dict[str, float]:
+    """How far an episode from each seed comes, with the likeliest actions and no noise.
+
+    Returns:
+        The shares of the episodes that reach each stage, and in which all is lifted as high as pays.
+    """
+    play.reset()
+    core = play.core
+    stage, lifted = core.stage, play.complete("lift")
+    live = np.ones(len(stage), bool)
+    while live.any():
+        _, ended = play.step(learner.act(play.inputs()))
+        stage = np.where(live, np.maximum(stage, core.stage), stage)
+        lifted |= live & play.complete("lift")
+        live &= ~ended
+        if ended.any():
+            play.begin(ended)
+    shares = {f"stage_{reached}": (stage >= reached).mean() for reached in range(1, SUCCESS + 1)}
+    return {name: float(share) for name, share in (*shares.items(), ("lifted", lifted.mean()))}
+
+
+def train(run: training.Run) -> tuple[Learner, dict[str, float]]:
+    """Trains; returns what has learned, and the seconds that each part of it took."""
+    arguments = run.arguments
+    torch.set_num_threads(1)  # such small networks are slower on more
+    torch.manual_seed(arguments.seed)
+    watch = Stopwatch()
+    # Rows start from seeds of their own in each training, all of them below FIRST_SEED.
+    first = arguments.num_envs * arguments.seed
+    play = Play(arguments, arguments.num_envs, first, arguments.restarts)
+    held_out = Play(arguments, arguments.held_out, FIRST_SEED)
+    learner = Learner(arguments, play, watch)
+    per_update = arguments.num_envs * arguments.repeat * arguments.rollout
+    updates = max(1, arguments.steps // per_update)
+    points = {round(updates * point / arguments.points) for point in range(1, arguments.points + 1)}
+    for update in range(1, updates + 1):
+        share = (update - 1) / updates
+        noise = arguments.noise * (arguments.last_noise / arguments.noise) ** share
+        rollout = learner.collect(noise)
+        with watch("learning"):
+            loss = learner.update(rollout, noise)
+        # Of all episodes: what an arm earns in the time of one.
+        length = play.core.options.max_cycles / arguments.repeat
+        earned = float(rollout.rewards.mean()) * length
+        if update in points:
+            with watch("assessment"):
+                reached = assess(held_out, learner)
+            seconds = dict(watch.seconds)
+            run.point(update * per_update, earned, loss=loss, noise=noise, **reached, **seconds)
+        else:
+            run.show(update * per_update, earned)
+    play.close()
+    held_out.close()
+    return learner, watch.seconds
+
+
+def save(run: training.Run, learner: Learner, result: Evaluation) -> list[Path]:
+    """Writes the policies, the learning curve and all about the training; returns the files."""
+    arguments = run.arguments
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    files = []
+    for side, policy in zip(SIDES, learner.policies().values(), strict=True):
+        files.append(arguments.out / f"{run.name}_{arguments.task}_{side}.npz")
+        policy.network.save(files[-1])
+    content = {
+        "method": run.name,
+        "arguments": {name: value for name, value in vars(arguments).items() if name != "out"},
+        "torch": torch.__version__,
+        "cpus": os.cpu_count(),
+        "curve": run.curve,
+        "evaluation": training.shortened(json.loads(result.to_json())),
+    }
+    path = arguments.out / f"{run.name}_{arguments.task}_{arguments.seed}.json"
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    return [*files, path, plot(run, path.with_suffix(".png"))]
+
+
+def plot(run: training.Run, path: Path) -> Path:
+    """Draws how many of the held-out episodes reach each stage, over the steps of the training."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    millions = [point["steps"] / 1e6 for point in run.curve]
+    for name in [name for name in run.curve[0] if name.startswith("stage_")] + ["lifted"]:
+        shares = [100 * point[name] for point in run.curve]
+        axes.plot(millions, shares, "o-", label=name.replace("_", " "))
+    axes.set_xlabel("control steps [millions]")
+    axes.set_ylabel(f"of {run.arguments.held_out} held-out episodes [%]")
+    axes.set_title(f"{run.name} on {run.arguments.task}, seed {run.arguments.seed}")
+    axes.set_ylim(-2, 102)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=120)
+    return path
+
+
+def main() -> None:
+    """Trains, evaluates and writes all of it."""
+    arguments = parse()
+    name = {"own": "ippo", "central": "mappo"}[arguments.critic]
+    with training.Run(name, arguments) as run:
+        learner, seconds = train(run)
+    console = Console()
+    total = sum(seconds.values())
+    split = ", ".join(f"{part} {spent / total:.0%}" for part, spent in seconds.items())
+    console.print(f"trained in {total:.0f} s: {split}", highlight=False)
+    seeds = range(FIRST_SEED, FIRST_SEED + arguments.episodes)
+    with progress(console, arguments.task, arguments.episodes) as done:
+        policies = learner.policies()
+        result = evaluate(arguments.task, policies, seeds, policy_name=name, on_episode=done)
+    console.print(report(result))
+    for path in save(run, learner, result):
+        console.print(path, highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()
