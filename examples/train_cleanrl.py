@@ -18,7 +18,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -56,9 +56,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--batch-size", type=int, default=1024, help="of a gradient step, per arm")
     add("--epochs", type=int, default=5, help="passes over each rollout at most")
     add("--learning-rate", type=float, default=5e-4, help="of Adam at first; then as --kl asks")
-    add(
-        "--kl", type=float, default=0.015, help="divergence of the policy that an update shall have"
-    )
+    add("--kl", type=float, default=0.03, help="divergence of the policy that an update shall have")
     add("--clip", type=float, default=0.2, help="of the ratio of probabilities")
     add("--gamma", type=float, default=0.99, help="discount per action")
     add("--gae-lambda", type=float, default=0.95, help="of the advantages")
@@ -89,41 +87,53 @@ class Stopwatch:
         self.seconds[part] = self.seconds.get(part, 0) + time.perf_counter() - start
 
 
+def lifted(env: AlohaVectorEnv) -> np.ndarray:
+    """(n,) bool: in this episode each arm has lifted what it shall lift as high as it is paid for."""
+    assert isinstance(env.task, ShapedTask)  # else there is no dense reward
+    most = np.array(env.task.terms["lift"]) - 1e-9
+    lacking = env.core.earned[:, :, env.core.terms.index("lift")] < most
+    return ~np.logical_or.reduce(lacking, axis=1)
+
+
 class Starts:
     """States in which episodes of the learner were, by how far they had come.
 
     Args:
         env: whose states.
         rng: which decides what is kept and drawn.
+
+    Attributes:
+        levels: how much had been earned, in steps of 1 / ``LEVELS`` -> states.
     """
 
     LEVELS, KEPT = 20, 64
 
     def __init__(self, env: AlohaVectorEnv, rng: np.random.Generator):
         self._env, self._rng = env, rng
-        self._levels: dict[int, list[State]] = {}
+        self.levels: dict[int, list[State]] = {}
 
     def remember(self) -> None:
-        """Keeps the states of some rows in which an object is off the table, with time to go on."""
+        """Keeps the states of some rows in which all is well off the table, with time to go on."""
         core = self._env.core
-        held = (core.stage >= 2) & (core.elapsed < 0.8 * core.options.max_cycles)
-        rows = self._rng.permutation(np.flatnonzero(held))[: self.KEPT // 4]
+        early = core.elapsed < 0.8 * core.options.max_cycles
+        rows = np.flatnonzero((core.stage >= 2) & lifted(self._env) & early)
+        rows = self._rng.permutation(rows)[: self.KEPT // 4]
         if not len(rows):
             return
         states = self._env.get_state(rows)
         come = (self.LEVELS * states.earned.sum(axis=(1, 2)) / len(AGENTS)).astype(int)
         for i, level in enumerate(come.tolist()):
-            kept = self._levels.setdefault(level, [])
+            kept = self.levels.setdefault(level, [])
             if len(kept) == self.KEPT:
                 kept.pop(int(self._rng.integers(self.KEPT)))
             kept.append(states.take(np.array([i])))
 
     def draw(self) -> State | None:
         """One of them, all levels being as likely; None if there is none."""
-        if not self._levels:
+        if not self.levels:
             return None
-        levels = sorted(self._levels)
-        kept = self._levels[levels[self._rng.integers(len(levels))]]
+        levels = sorted(self.levels)
+        kept = self.levels[levels[self._rng.integers(len(levels))]]
         return kept[self._rng.integers(len(kept))]
 
 
@@ -135,27 +145,28 @@ class Play:
         rows: how many.
         seed: of the first.
         restarts: share of the episodes that start from one of :class:`Starts`.
+
+    Attributes:
+        env: those environments.
+        core: the arrays in them.
+        starts: states to start from.
     """
 
     def __init__(self, arguments: argparse.Namespace, rows: int, seed: int, restarts: float = 0):
-        self._env = AlohaVectorEnv(arguments.task, rows, autoreset_mode="Disabled", **OPTIONS)
+        self.env = AlohaVectorEnv(arguments.task, rows, autoreset_mode="Disabled", **OPTIONS)
         self._rng = np.random.default_rng(arguments.seed)
         self._restarts, self._seed = restarts, seed
-        self.starts = Starts(self._env, self._rng)
-        self.core = self._env.core
-        # What each arm can earn: (2, T), 0 where a term is the other's.
-        task = self._env.task
-        assert isinstance(task, ShapedTask)  # else there is no dense reward
-        self._weights = np.transpose([task.terms[name] for name in self.core.terms]).astype(float)
+        self.starts = Starts(self.env, self._rng)
+        self.core = self.env.core
         self.reset()
 
     def reset(self) -> None:
         """Starts all rows from their seeds."""
-        self._env.reset(seed=self._seed)
+        self.env.reset(seed=self._seed)
 
     def inputs(self) -> np.ndarray:
         """(2, n, F) float32: what the actors read, each its own arm's observation only."""
-        layout, task = self._env.layout, self._env.task.name
+        layout, task = self.env.layout, self.env.task.name
         seen = self.core.observer.observations()
         parts = [np.column_stack([*features(View(arm, layout), task).values()]) for arm in seen]
         return np.stack(parts).astype(np.float32)
@@ -166,16 +177,10 @@ class Play:
         What has been earned is not earned again, and the time limit is an end like any other: who
         knows both can tell the value of a state.
         """
-        share = self.core.earned / np.maximum(self._weights, 1e-9) * (self._weights > 0)
         spent = self.core.elapsed / self.core.options.max_cycles
-        time_left = np.broadcast_to(spent[:, None, None], (len(spent), len(AGENTS), 1))
-        return np.concatenate((share, time_left), axis=2).swapaxes(0, 1).astype(np.float32)
-
-    def complete(self, term: str) -> np.ndarray:
-        """(n,) bool: all arms that can earn a term have earned all of it."""
-        which = self.core.terms.index(term)
-        lacking = self.core.earned[:, :, which] < self._weights[:, which] - 1e-9
-        return ~np.logical_or.reduce(lacking, axis=1)
+        times = np.broadcast_to(spent[:, None, None], (len(spent), len(AGENTS), 1))
+        known = np.concatenate((REWARD_SCALE * self.core.earned, times), axis=2)
+        return known.swapaxes(0, 1).astype(np.float32)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """A control step.
@@ -188,7 +193,7 @@ class Play:
         """
         sent = actions.copy()
         sent[:, :, GRIPPER] = np.where(sent[:, :, GRIPPER] > 0, 1, -1)
-        self._env.step(dict(zip(AGENTS, sent, strict=True)))
+        self.env.step(dict(zip(AGENTS, sent, strict=True)))
         return self.core.rewards, self.core.terminated | self.core.truncated
 
     def begin(self, rows: np.ndarray) -> None:
@@ -196,14 +201,14 @@ class Play:
         fresh = rows.copy()
         for row in np.flatnonzero(rows):
             if self._rng.random() < self._restarts and (state := self.starts.draw()) is not None:
-                self._env.set_state(state, [row])
+                self.env.set_state(state, [row])
                 fresh[row] = False
         if fresh.any():
-            self._env.reset(options={"reset_mask": fresh})
+            self.env.reset(options={"reset_mask": fresh})
 
     def close(self) -> None:
         """Frees the simulations."""
-        self._env.close()
+        self.env.close()
 
 
 def network(sample: torch.Tensor, width: int, outputs: int, gain: float) -> nn.Sequential:
@@ -230,8 +235,7 @@ def network(sample: torch.Tensor, width: int, outputs: int, gain: float) -> nn.S
     return nn.Sequential(*layers[:-1])
 
 
-@dataclasses.dataclass
-class Rollout:
+class Rollout(NamedTuple):
     """What was played; T actions, of two arms, in n rows.
 
     Attributes:
@@ -256,6 +260,10 @@ class Learner:
         arguments: of :func:`parse`.
         play: environments to learn from.
         watch: told how long things take.
+
+    Attributes:
+        actors, critics: a network per arm.
+        weights: all that is trained.
     """
 
     def __init__(self, arguments: argparse.Namespace, play: Play, watch: Stopwatch):
@@ -264,21 +272,22 @@ class Learner:
         seen, judged = self._sample()
         self.actors = [network(own, arguments.width, ACTION_SIZE, 0.01) for own in seen]
         self.critics = [network(own, arguments.width, 1, 1.0) for own in judged]
-        self._weights = [w for made in (*self.actors, *self.critics) for w in made.parameters()]
-        self._optimizer = torch.optim.Adam(self._weights, arguments.learning_rate, eps=1e-5)
+        self.weights = [w for made in (*self.actors, *self.critics) for w in made.parameters()]
+        self._optimizer = torch.optim.Adam(self.weights, arguments.learning_rate, eps=1e-5)
 
     def _sample(self) -> list[torch.Tensor]:
         """(2, k, F) and (2, k, C): inputs of actors and critics, from random actions."""
         play, seen, judged = self._play, [], []
         for _ in range(40):
             seen.append(play.inputs())
-            judged.append(self._critic_inputs(seen[-1]))
+            judged.append(self.critic_inputs(seen[-1]))
             shape = len(AGENTS), self._arguments.num_envs, ACTION_SIZE
             play.step(self._rng.uniform(-1, 1, shape).astype(np.float32))
         play.reset()
         return [torch.from_numpy(np.concatenate(kept, axis=1)) for kept in (seen, judged)]
 
-    def _critic_inputs(self, inputs: np.ndarray) -> np.ndarray:
+    def critic_inputs(self, inputs: np.ndarray) -> np.ndarray:
+        """(2, n, C) what the critics read now, given the (2, n, F) inputs of the actors."""
         own = np.concatenate((inputs, self._play.history()), axis=2)
         if self._arguments.critic == "own":
             return own
@@ -293,14 +302,12 @@ class Learner:
     def collect(self, noise: float) -> Rollout:
         """Plays on for some actions."""
         arguments, play, watch = self._arguments, self._play, self._watch
-        kept: dict[str, list[np.ndarray]] = {
-            field.name: [] for field in dataclasses.fields(Rollout)
-        }
+        kept: dict[str, list[np.ndarray]] = {name: [] for name in Rollout._fields}
         for turn in range(arguments.rollout):
             with watch("policy"):
                 inputs = play.inputs()
                 kept["inputs"].append(inputs)
-                kept["critic_inputs"].append(self._critic_inputs(inputs))
+                kept["critic_inputs"].append(self.critic_inputs(inputs))
                 actions = self.act(inputs)
                 actions += noise * self._rng.standard_normal(actions.shape, dtype=np.float32)
                 if turn % 8 == 0:
@@ -316,13 +323,13 @@ class Learner:
                         play.begin(ended)
             for name, values in (("actions", actions), ("rewards", total), ("ended", over)):
                 kept[name].append(values)
-        kept["critic_inputs"].append(self._critic_inputs(play.inputs()))
+        kept["critic_inputs"].append(self.critic_inputs(play.inputs()))
         return Rollout(**{name: np.stack(values) for name, values in kept.items()})
 
     def update(self, rollout: Rollout, noise: float) -> float:
         """Some passes over a rollout; returns the mean loss of the last."""
         arguments = self._arguments
-        advantages, targets = self._advantages(rollout)
+        advantages, targets = self.advantages(rollout)
         inputs, actions, judged, advantages, targets = (
             torch.from_numpy(values).transpose(0, 1).flatten(1, 2)  # (2, T n, ...)
             for values in (
@@ -355,7 +362,7 @@ class Learner:
                 loss = (0.5 * error - gain).sum()
                 self._optimizer.zero_grad()
                 loss.backward()
-                nn.utils.clip_grad_norm_(self._weights, 0.5)
+                nn.utils.clip_grad_norm_(self.weights, 0.5)
                 self._optimizer.step()
                 losses.append(loss.item())
                 moves.append((ratio - 1 - change).mean().item())
@@ -365,7 +372,7 @@ class Learner:
         self._adapt(moved)
         return sum(losses) / len(losses)
 
-    def _advantages(self, rollout: Rollout) -> tuple[np.ndarray, np.ndarray]:
+    def advantages(self, rollout: Rollout) -> tuple[np.ndarray, np.ndarray]:
         """(T, 2, n) generalised advantages and the values that critics shall learn."""
         arguments = self._arguments
         with torch.no_grad():
@@ -418,17 +425,17 @@ def assess(play: Play, learner: Learner) -> dict[str, float]:
     """
     play.reset()
     core = play.core
-    stage, lifted = core.stage, play.complete("lift")
+    stage, up = core.stage, lifted(play.env)
     live = np.ones(len(stage), bool)
     while live.any():
         _, ended = play.step(learner.act(play.inputs()))
         stage = np.where(live, np.maximum(stage, core.stage), stage)
-        lifted |= live & play.complete("lift")
+        up |= live & lifted(play.env)
         live &= ~ended
         if ended.any():
             play.begin(ended)
     shares = {f"stage_{reached}": (stage >= reached).mean() for reached in range(1, SUCCESS + 1)}
-    return {name: float(share) for name, share in (*shares.items(), ("lifted", lifted.mean()))}
+    return {name: float(share) for name, share in (*shares.items(), ("lifted", up.mean()))}
 
 
 def train(run: training.Run) -> tuple[Learner, dict[str, float]]:
