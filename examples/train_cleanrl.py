@@ -54,9 +54,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--repeat", type=int, default=2, help="control steps that an action is held in training")
     add("--rollout", type=int, default=16, help="actions per environment and update")
     add("--batch-size", type=int, default=1024, help="of a gradient step, per arm")
-    add("--epochs", type=int, default=5, help="passes over each rollout at most")
-    add("--learning-rate", type=float, default=5e-4, help="of Adam at first; then as --kl asks")
-    add("--kl", type=float, default=0.03, help="divergence of the policy that an update shall have")
+    add("--epochs", type=int, default=5, help="passes over each rollout")
+    add("--learning-rate", type=float, default=3e-4, help="of Adam")
     add("--clip", type=float, default=0.2, help="of the ratio of probabilities")
     add("--gamma", type=float, default=0.99, help="discount per action")
     add("--gae-lambda", type=float, default=0.95, help="of the advantages")
@@ -163,6 +162,11 @@ class Play:
     def reset(self) -> None:
         """Starts all rows from their seeds."""
         self.env.reset(seed=self._seed)
+
+    def spread(self) -> None:
+        """Moves the clocks of the rows apart, so that rollouts hold all parts of an episode."""
+        clocks = self._rng.integers(self.core.options.max_cycles, size=self.env.num_envs)
+        self.env.set_state(dataclasses.replace(self.env.get_state(), elapsed=clocks))
 
     def inputs(self) -> np.ndarray:
         """(2, n, F) float32: what the actors read, each its own arm's observation only."""
@@ -327,7 +331,7 @@ class Learner:
         return Rollout(**{name: np.stack(values) for name, values in kept.items()})
 
     def update(self, rollout: Rollout, noise: float) -> float:
-        """Some passes over a rollout; returns the mean loss of the last."""
+        """Some passes over a rollout; returns the mean loss."""
         arguments = self._arguments
         advantages, targets = self.advantages(rollout)
         inputs, actions, judged, advantages, targets = (
@@ -345,9 +349,8 @@ class Learner:
         advantages = advantages / (advantages.std() + 1e-3)
         with torch.no_grad():
             before = self._log_probs(inputs, actions, noise)
-        losses, moved = [], 0.0
+        losses = []
         for _ in range(arguments.epochs):
-            losses, moves = [], []
             for batch in torch.randperm(inputs.shape[1]).split(arguments.batch_size):
                 change = self._log_probs(inputs[:, batch], actions[:, batch], noise)
                 change = change - before[:, batch]
@@ -365,11 +368,6 @@ class Learner:
                 nn.utils.clip_grad_norm_(self.weights, 0.5)
                 self._optimizer.step()
                 losses.append(loss.item())
-                moves.append((ratio - 1 - change).mean().item())
-            moved = sum(moves) / len(moves)
-            if moved > 2.5 * arguments.kl:
-                break
-        self._adapt(moved)
         return sum(losses) / len(losses)
 
     def advantages(self, rollout: Rollout) -> tuple[np.ndarray, np.ndarray]:
@@ -395,13 +393,6 @@ class Learner:
         """(2, B) of actions, but for a constant."""
         means = torch.stack([actor(own) for actor, own in zip(self.actors, inputs, strict=True)])
         return -(actions - means).square().sum(2) / (2 * noise**2)
-
-    def _adapt(self, moved: float) -> None:
-        """Learns faster or slower, so that updates change the policy as much as they shall."""
-        wanted = self._arguments.kl
-        for group in self._optimizer.param_groups:
-            factor = 1 / 1.3 if moved > 1.3 * wanted else 1.1 if moved < 0.8 * wanted else 1.0
-            group["lr"] = min(max(factor * group["lr"], 3e-5), 1e-3)
 
     def policies(self) -> dict[str, LearnedPolicy]:
         """What was learned so far, as policies that run without PyTorch."""
@@ -449,6 +440,7 @@ def train(run: training.Run) -> tuple[Learner, dict[str, float]]:
     play = Play(arguments, arguments.num_envs, first, arguments.restarts)
     held_out = Play(arguments, arguments.held_out, FIRST_SEED)
     learner = Learner(arguments, play, watch)
+    play.spread()
     per_update = arguments.num_envs * arguments.repeat * arguments.rollout
     updates = max(1, arguments.steps // per_update)
     points = {round(updates * point / arguments.points) for point in range(1, arguments.points + 1)}
