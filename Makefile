@@ -5,7 +5,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS = 1
 
 # Learning libraries, each with an environment of its own: some exclude one another.
-LIBRARIES := sb3 torchrl benchmarl rllib
+LIBRARIES := torch sb3 torchrl benchmarl rllib
 # One version of PyTorch for all. For machines without a GPU there are builds without CUDA, some
 # gigabytes smaller: tell pip where to find them.
 TORCH ?= torch==2.13.0
@@ -23,6 +23,10 @@ integrations: $(LIBRARIES:%=integration-%)  ## each learning library's adapter a
 integration-%: .venvs/%/installed
 	.venvs/$*/bin/python -m pytest -q tests/integrations/test_$*.py
 
+# Of the examples that need PyTorch alone.
+integration-torch: .venvs/torch/installed
+	.venvs/torch/bin/python -m pytest -q tests/integrations/test_imitate.py
+
 lint: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -37,6 +41,7 @@ docs: .venv/installed  ## the pages and pictures made from the code
 	$(BIN)/python docs/pictures.py
 	$(BIN)/python docs/crossplay.py
 	$(BIN)/python docs/imitation.py
+	$(BIN)/python docs/baselines.py
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

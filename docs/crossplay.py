@@ -1,17 +1,24 @@
-"""Makes the page on cross-play, and its heat maps, from the results that lie beside it."""
+"""Makes the page on cross-play, and its heat maps, from the results that lie beside it.
+
+With ``--learned`` it first plays the pairs of an expert and the policies that have learned.
+"""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import math
 from pathlib import Path
 
-from aloha_marl.crossplay import Crossplay
+from aloha_marl.crossplay import Crossplay, crossplay
 from aloha_marl.heat_map import draw_heat_map
-from aloha_marl.policies import STYLES
+from aloha_marl.policies import NAMES, STYLES, load
 from aloha_marl.tables import Table
 from aloha_marl.tasks import TASKS
 
 FOLDER = Path(__file__).parent
+LEARNERS = ("scripted", *(name for name in NAMES if name not in (*STYLES, "random")))
+SEEDS = range(10_000, 10_050)
 
 PAGE = """# Cross-play
 
@@ -34,7 +41,15 @@ plays all pairs, {episodes} episodes each, and makes this page. Names of other p
 ## What it shows
 
 {findings}
-{results}"""
+{results}
+## An expert and those that learned
+
+The same with the plain expert and the package's learned policies, of which some know one task only:
+
+```sh
+python docs/crossplay.py --learned
+```
+{learned}"""
 
 FINDINGS = """\
 - Where to meet is what matters. `high` succeeds with itself and with nearly nobody else, on either side
@@ -47,10 +62,21 @@ FINDINGS = """\
 """
 
 
-def results() -> dict[str, Crossplay]:
-    """Task -> what its JSON file says."""
-    files = {task: FOLDER / f"crossplay_{task}.json" for task in TASKS}
+def results(name: str = "crossplay") -> dict[str, Crossplay]:
+    """Task -> what its JSON file says, of all styles or with "crossplay_learned" of those."""
+    files = {task: FOLDER / f"{name}_{task}.json" for task in TASKS}
     return {task: Crossplay.from_json(file.read_text()) for task, file in files.items()}
+
+
+def play_learned() -> None:
+    """Writes the results of the expert and those that learned."""
+    for task in TASKS:
+        arms = {}
+        for name in LEARNERS:
+            with contextlib.suppress(ValueError):  # it has not learned this task
+                arms[name] = load(name, task)
+        result = crossplay(task, arms, SEEDS)
+        (FOLDER / f"crossplay_learned_{task}.json").write_text(result.to_json())
 
 
 def styles() -> Table:
@@ -71,12 +97,18 @@ def styles() -> Table:
     return Table("Scripted policies", columns, rows)
 
 
-def matrix(result: Crossplay) -> str:
-    """A task's heat map and its table, in which the diagonal is bold."""
+def matrix(result: Crossplay, name: str = "crossplay", level: str = "##") -> str:
+    """A task's heat map and its table, in which the diagonal is bold.
+
+    Args:
+        result: of the task.
+        name: of the file, but for the task.
+        level: of the heading.
+    """
     table = result.table(
         lambda rate, interval, alike: f"{f'**{rate}**' if alike else rate} ({interval})"
     )
-    text = f"\n## {result.task}\n\n![The matrix as a heat map](crossplay_{result.task}.png)\n\n"
+    text = f"\n{level} {result.task}\n\n![The matrix as a heat map]({name}_{result.task}.png)\n\n"
     text += "Successes in per cent and their 95 % intervals (Wilson); "
     return f"{text}{result.summary()}.\n\n{table.markdown()}"
 
@@ -90,14 +122,23 @@ def page() -> str:
         episodes=episodes,
         findings=FINDINGS,
         results="".join(map(matrix, made.values())),
+        learned="".join(
+            matrix(result, "crossplay_learned", "###")
+            for result in results("crossplay_learned").values()
+        ),
     )
 
 
 def main() -> None:
     """Writes the page and the heat maps."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--learned", action="store_true", help="play those that learned again")
+    if parser.parse_args().learned:
+        play_learned()
     (FOLDER / "crossplay.md").write_text(page())
-    for task, result in results().items():
-        draw_heat_map(result, FOLDER / f"crossplay_{task}.png")
+    for name in ("crossplay", "crossplay_learned"):
+        for task, result in results(name).items():
+            draw_heat_map(result, FOLDER / f"{name}_{task}.png")
 
 
 if __name__ == "__main__":

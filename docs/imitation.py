@@ -1,8 +1,9 @@
-"""Makes the page on imitation from the results that lie beside it: imitate_TASK_SEED.json."""
+"""Makes the page on imitation from what trainings wrote: results/imitation_TASK_SEED.json."""
 
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from aloha_marl.tables import Table
 from aloha_marl.tasks import TASKS
 
 FOLDER = Path(__file__).parent
+RESULTS = FOLDER / "results"
+WIDTH = 108
 
 PAGE = """# Imitation
 
@@ -31,12 +34,15 @@ aloha-marl eval --policy imitation --task insertion
 
 {model}
 The networks read the observation of the scope `partner` without velocity of the gripper and angular
-velocity of the objects: {inputs}. Positions of objects are multiplied by 20, because millimetres decide,
-and also given in the tool's frame; an axis of an object is given so that all yaws at which it looks the
-same are alike. There is no time, no memory and no previous action.
-`aloha_marl.policies.learned.features` is all of it. The networks say how far each commanded joint turns
-in a step, as `control="joint_delta"`, and whether the gripper opens or closes; the policies turn that
-into the actions of any control mode.
+velocity of the objects:
+
+{inputs}
+
+Positions of objects are multiplied by 20, because millimetres decide, and also given in the tool's frame;
+an axis of an object is given so that all yaws at which it looks the same are alike. There is no time, no
+memory and no previous action. `aloha_marl.policies.learned.features` is all of it. The networks say how far
+each commanded joint turns in a step, as `control="joint_delta"`, and whether the gripper opens or closes;
+the policies turn that into the actions of any control mode.
 
 ## How they were trained
 
@@ -44,20 +50,29 @@ into the actions of any control mode.
 python examples/imitate.py --task transfer_cube --seed 0
 ```
 
-needs PyTorch and the extra `cli`, and writes two files of weights, the learning curve and the
-evaluation. First the experts play. Then the networks play, the experts label every state they get into
-with what they would have done there, and the networks learn from all samples so far (DAgger):
-{arguments}. Starts of the training come from other seeds than those of the evaluation.
+needs the extra `torch`, and writes two files of weights, the learning curve and the evaluation. First the
+experts play. Then the networks play, the experts label every state they get into with what they would have
+done there, and the networks learn from all samples so far (DAgger):
 
-| task | ![TransferCube](imitate_transfer_cube_{seed}.png) | ![Insertion](imitate_insertion_{seed}.png) |
-|---|---|---|
+{arguments}
+
+Starts of the training come from other seeds than those of the evaluation.
+
+Success while learning, of the episodes that ended in a round; those that get stuck end late, after 300
+steps:
+
+| | |
+|---|---|
+| {pictures} |
 
 ## Results
 
 Each line is a training from nothing, evaluated on {episodes} starts (seeds {first} and following) that
 no training has seen: `start="random"`, `rules="strict"`, {cycles} steps at most. The interval is
-Wilson's at 95 %. Samples are per arm. Time is that of play, labels and gradient steps together, of
-{cpus} CPUs{load}.
+Wilson's at 95 %. Samples are per arm. Time is that of play, labels and gradient steps together, on {cpus}
+CPUs with `OMP_NUM_THREADS=1`; wall time includes waiting for other programs of the machine, CPU time is the
+sum over all threads of the training alone. How the arms worked together, and the experts beside them, is in
+[baselines.md](baselines.md).
 
 {results}
 {failures}
@@ -76,31 +91,29 @@ def runs() -> list[dict[str, Any]]:
     """What each training wrote."""
     found = []
     for task in TASKS:
-        files = sorted(FOLDER.glob(f"imitate_{task}_*.json"))
+        files = sorted(RESULTS.glob(f"imitation_{task}_*.json"))
         found += [json.loads(file.read_text()) for file in files]
     return found
 
 
-def model() -> tuple[str, str, int]:
-    """A table of the packed networks, the names of what they read, and the seed of their training."""
+def model() -> tuple[str, str]:
+    """A table of the packed networks, and the names of what they read."""
     rows: list[tuple[str, ...]] = []
     names: dict[str, int] = {}
-    seed = 0
     for task in TASKS:
         for side in SIDES:
             path = WEIGHTS / f"{task}_{side}.npz"
             network = Network.load(path, task, side)
-            seed = network.seed
             sizes = [len(network.layers[0][0]), *(len(bias) for _, bias in network.layers)]
             count = sum(weights.size + bias.size for weights, bias in network.layers)
             size = f"{path.stat().st_size / 1000:.0f} kB"
             with np.load(path) as content:
                 names |= json.loads(str(content["header"]))["features"]
             layers = " - ".join(map(str, sizes))
-            rows.append((f"`{path.name}`", layers, f"{count:,}", size, str(seed)))
+            rows.append((f"`{path.name}`", layers, f"{count:,}", size, str(network.seed)))
     columns = ("file", "layers", "numbers", "size", "training seed")
     text = Table("", columns, rows).markdown().split("\n\n", 1)[1]
-    return text, ", ".join(f"`{name}`" for name in names), seed
+    return text, ", ".join(f"`{name}`" for name in names)
 
 
 def line(run: Mapping[str, Any]) -> tuple[str, ...]:
@@ -125,7 +138,7 @@ def line(run: Mapping[str, Any]) -> tuple[str, ...]:
 def page() -> str:
     """The whole text."""
     done = runs()
-    table, inputs, seed = model()
+    table, inputs = model()
     columns = ("task", "training seed", "successes", "rate", "interval", "steps")
     columns += ("samples", "wall time", "CPU time")
     results = Table("", columns, [line(run) for run in done]).markdown().split("\n\n", 1)[1]
@@ -139,16 +152,18 @@ def page() -> str:
     versions = first["evaluation"]["versions"] | {"torch": first["torch"]}
     return PAGE.format(
         model=table,
-        inputs=inputs,
-        seed=seed,
-        arguments=f"{how['expert_steps']} steps of the experts in {how['num_envs']} environments, "
-        f"then {how['rounds']} rounds of {how['round_steps']} steps; {how['updates']} gradient steps "
-        f"after each, and {how['last_updates']} at the end with a falling learning rate",
+        inputs=textwrap.fill(inputs, WIDTH),
+        arguments=f"- {how['expert_steps']} steps of the experts in {how['num_envs']} environments,\n"
+        f"- {how['rounds']} rounds of {how['round_steps']} steps,\n"
+        f"- {how['updates']} gradient steps after each, and {how['last_updates']} at the end with a "
+        "falling learning rate.",
         episodes=how["episodes"],
         first=first["evaluation"]["first_seed"],
         cycles=first["evaluation"]["options"]["max_cycles"],
         cpus=first["cpus"],
-        load=" that had other work to do as well",
+        pictures=" | ".join(
+            f"![{task}](results/imitation_{task}_joint_delta.png)" for task in TASKS
+        ),
         results=results,
         failures="Episodes that failed:\n\n" + "\n".join(failures) + "\n" if failures else "",
         versions=", ".join(f"{name} {version}" for name, version in versions.items()),

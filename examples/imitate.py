@@ -1,4 +1,4 @@
-"""From nothing to policies for both arms: imitation of the scripted experts. Needs PyTorch.
+"""From nothing to policies for both arms: imitation of the scripted experts. Needs the extra ``torch``.
 
 First the experts play and two networks, one per arm, learn what they do (behaviour cloning). Then the
 networks play, the experts say what they would have done instead, and the networks learn from all that
@@ -270,15 +270,26 @@ def save(
         files.append(arguments.out / f"{arguments.task}_{side}.npz")
         policy.network.save(files[-1])
     content = {
-        "arguments": {name: value for name, value in vars(arguments).items() if name != "out"},
+        **origin(arguments),
         "torch": torch.__version__,
         "cpus": os.cpu_count(),
         "curve": curve,
         "evaluation": shortened(json.loads(result.to_json())),
     }
-    path = arguments.out / f"imitate_{arguments.task}_{arguments.seed}.json"
+    path = arguments.out / f"imitation_{arguments.task}_{arguments.seed}.json"
     path.write_text(json.dumps(content, indent=1) + "\n")
     return [*files, path, plot(curve, arguments.task, path.with_suffix(".png"))]
+
+
+def origin(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The method, the command that does the same again, and all its arguments but for the folder."""
+    own = {name: value for name, value in vars(arguments).items() if name != "out"}
+    usual = vars(parse([])) | {"task": None, "seed": None}  # those two are always said
+    words = [
+        f"--{name.replace('_', '-')} {value}" for name, value in own.items() if value != usual[name]
+    ]
+    command = " ".join(("python examples/imitate.py", *words))
+    return {"method": "imitation", "command": command, "arguments": own}
 
 
 def shortened(evaluation: dict[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from aloha_marl.arms import AGENTS, SIDES
 from aloha_marl.observations import Layout
+from aloha_marl.policies import Policy
 from aloha_marl.policies.motion import (
+    CLOSED,
     Motion,
     View,
     drive,
@@ -19,6 +22,7 @@ from aloha_marl.policies.motion import (
     motion,
     pick_and_carry,
     tool_rotation,
+    view_of,
 )
 from aloha_marl.tasks import TASKS
 
@@ -107,12 +111,38 @@ ATTEMPTS: dict[str, tuple[str, str, Callable[[View], Motion]]] = {
 
 
 class OneArm:
-    """Acts for one arm by one of the attempts."""
+    """Acts for one arm by one of the attempts; a policy as the package's own are."""
+
+    scope, control = "partner", "joint_position"
 
     def __init__(self, attempt: str):
         self.task, self.side, self._plan = ATTEMPTS[attempt]
-        self._layout = Layout(tuple(TASKS[self.task].objects), "partner")
+        self._layout = Layout(tuple(TASKS[self.task].objects), self.scope)
 
     def __call__(self, observation: np.ndarray) -> np.ndarray:
-        view = View(observation[None], self._layout)
-        return drive(view, self._plan(view))[0].astype(np.float32)
+        """(D,) or (N, D) observations to (7,) or (N, 7) actions."""
+        view = view_of(observation, self._layout)
+        actions = drive(view, self._plan(view)).astype(np.float32)
+        return actions.reshape(*observation.shape[:-1], actions.shape[-1])
+
+    def reset(self) -> None:
+        """Starts an episode: nothing to forget."""
+
+
+class Frozen(OneArm):
+    """The other arm: it stays where it started, its gripper closed."""
+
+    def __call__(self, observation: np.ndarray) -> np.ndarray:
+        """(D,) or (N, D) observations to (7,) or (N, 7) actions."""
+        joints = view_of(observation, self._layout).commanded
+        actions = np.column_stack((joints, np.full(len(joints), CLOSED))).astype(np.float32)
+        return actions.reshape(*observation.shape[:-1], actions.shape[-1])
+
+
+def alone(attempt: str) -> dict[str, Policy]:
+    """Agent -> policy of an attempt: one arm acts, the other is frozen."""
+    acting = OneArm(attempt)
+    return {
+        agent: acting if side == acting.side else Frozen(attempt)
+        for agent, side in zip(AGENTS, SIDES, strict=True)
+    }

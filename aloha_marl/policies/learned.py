@@ -141,7 +141,8 @@ class Network:
             f"`python examples/imitate.py --task {task} --scope {scope or 'partner'}` makes one"
         )
         try:
-            with np.load(path, allow_pickle=False) as content:
+            # Opened here: NumPy leaves a file open that is no archive.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
                 header: dict[str, Any] = json.loads(str(content["header"]))
                 layers = tuple(
                     (content[f"weights{i}"], content[f"bias{i}"])
