@@ -25,7 +25,7 @@ integration-%: .venvs/%/installed
 
 # Of the examples that need PyTorch alone.
 integration-torch: .venvs/torch/installed
-	.venvs/torch/bin/python -m pytest -q tests/integrations/test_imitate.py
+	.venvs/torch/bin/python -m pytest -q tests/integrations/test_imitate.py tests/integrations/test_cleanrl.py
 
 lint: .venv/installed
 	$(BIN)/ruff check

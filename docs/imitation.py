@@ -102,7 +102,7 @@ def model() -> tuple[str, str]:
     names: dict[str, int] = {}
     for task in TASKS:
         for side in SIDES:
-            path = WEIGHTS / f"{task}_{side}.npz"
+            path = WEIGHTS / f"imitation_{task}_{side}.npz"
             network = Network.load(path, task, side)
             sizes = [len(network.layers[0][0]), *(len(bias) for _, bias in network.layers)]
             count = sum(weights.size + bias.size for weights, bias in network.layers)

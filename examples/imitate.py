@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,19 +16,19 @@ from typing import Any
 
 import numpy as np
 import torch
+import training
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
 from aloha_marl import AGENTS, TASKS, AlohaVectorEnv
-from aloha_marl.arms import SIDES
 from aloha_marl.commands import progress, report
 from aloha_marl.control import GRIPPER
-from aloha_marl.evaluation import Evaluation, evaluate
+from aloha_marl.evaluation import evaluate
 from aloha_marl.observations import Layout
 from aloha_marl.policies import Policy, load
-from aloha_marl.policies.learned import OUTPUTS, LearnedPolicy, Network, features
+from aloha_marl.policies.learned import OUTPUTS, LearnedPolicy, features
 from aloha_marl.policies.motion import View
 
 CONTROL = "joint_delta"
@@ -150,19 +148,6 @@ class Learner:
             self._optimizer.step()
             yield loss.item()
 
-    def policies(self, control: str = CONTROL) -> dict[str, LearnedPolicy]:
-        """What was learned so far, as policies that run without PyTorch."""
-        made = {}
-        for agent, side, network in zip(AGENTS, SIDES, self.networks, strict=True):
-            layers = [layer for layer in network if isinstance(layer, nn.Linear)]
-            arrays = tuple(
-                (layer.weight.detach().numpy().T.copy(), layer.bias.detach().numpy().copy())
-                for layer in layers
-            )
-            own = Network(self._task, side, self._scope, self._seed, arrays)
-            made[agent] = LearnedPolicy(own, control)
-        return made
-
 
 def _network(inputs: torch.Tensor) -> nn.Sequential:
     """A perceptron that begins at the middle of (n, features) inputs."""
@@ -237,7 +222,7 @@ def train(
             for loss in learner.learn(data, updates, falling):
                 losses.append(loss)
                 bar.advance(row)
-        policies = learner.policies()
+        policies = training.policies(learner.networks, arguments)
         late = losses[-100:]
         point = {
             "round": number,
@@ -255,50 +240,6 @@ def train(
     play.close()
     assert policies is not None
     return policies, curve
-
-
-def save(
-    arguments: argparse.Namespace,
-    policies: Mapping[str, LearnedPolicy],
-    curve: Sequence[Mapping[str, Any]],
-    result: Evaluation,
-) -> list[Path]:
-    """Writes the policies, the learning curve and all about the training; returns the files."""
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    files = []
-    for side, policy in zip(SIDES, policies.values(), strict=True):
-        files.append(arguments.out / f"{arguments.task}_{side}.npz")
-        policy.network.save(files[-1])
-    content = {
-        **origin(arguments),
-        "torch": torch.__version__,
-        "cpus": os.cpu_count(),
-        "curve": curve,
-        "evaluation": shortened(json.loads(result.to_json())),
-    }
-    path = arguments.out / f"imitation_{arguments.task}_{arguments.seed}.json"
-    path.write_text(json.dumps(content, indent=1) + "\n")
-    return [*files, path, plot(curve, arguments.task, path.with_suffix(".png"))]
-
-
-def origin(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The method, the command that does the same again, and all its arguments but for the folder."""
-    own = {name: value for name, value in vars(arguments).items() if name != "out"}
-    usual = vars(parse([])) | {"task": None, "seed": None}  # those two are always said
-    words = [
-        f"--{name.replace('_', '-')} {value}" for name, value in own.items() if value != usual[name]
-    ]
-    command = " ".join(("python examples/imitate.py", *words))
-    return {"method": "imitation", "command": command, "arguments": own}
-
-
-def shortened(evaluation: dict[str, Any]) -> dict[str, Any]:
-    """The same without what is told of each episode, but for those that failed."""
-    episodes, seeds = evaluation.pop("episodes"), evaluation.pop("seeds")
-    failures = {
-        episode["seed"]: episode["reason"] for episode in episodes if not episode["success"]
-    }
-    return {**evaluation, "first_seed": seeds[0], "failures": failures}
 
 
 def plot(curve: Sequence[Mapping[str, Any]], task: str, path: Path) -> Path:
@@ -335,7 +276,8 @@ def main() -> None:
     with progress(console, arguments.task, arguments.episodes) as done:
         result = evaluate(arguments.task, policies, seeds, policy_name="imitation", on_episode=done)
     console.print(report(result))
-    for path in save(arguments, policies, curve, result):
+    files = training.save("imitation", arguments, parse([]), policies, curve, result)
+    for path in [*files, plot(curve, arguments.task, files[-1].with_suffix(".png"))]:
         console.print(path, highlight=False, soft_wrap=True)
 
 

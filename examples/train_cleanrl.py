@@ -13,8 +13,6 @@ import argparse
 import contextlib
 import dataclasses
 import itertools
-import json
-import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,12 +26,12 @@ from rich.console import Console
 from torch import nn
 
 from aloha_marl import AGENTS, AlohaVectorEnv
-from aloha_marl.arms import ACTION_SIZE, SIDES
+from aloha_marl.arms import ACTION_SIZE
 from aloha_marl.commands import progress, report
 from aloha_marl.control import GRIPPER
 from aloha_marl.core import State
-from aloha_marl.evaluation import Evaluation, evaluate
-from aloha_marl.policies.learned import LearnedPolicy, Network, features
+from aloha_marl.evaluation import evaluate
+from aloha_marl.policies.learned import features
 from aloha_marl.policies.motion import View
 from aloha_marl.tasks import SUCCESS, ShapedTask
 
@@ -50,6 +48,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = training.parser(__doc__, steps=3_500_000, num_envs=256)
     add = parser.add_argument
     parser.set_defaults(episodes=300)
+    add("--scope", choices=("partner", "local"), default="partner", help="what an arm may know")
     add("--critic", choices=CRITICS, default="own", help="what values are judged by: IPPO, MAPPO")
     add("--repeat", type=int, default=2, help="control steps that an action is held in training")
     add("--rollout", type=int, default=16, help="actions per environment and update")
@@ -152,7 +151,9 @@ class Play:
     """
 
     def __init__(self, arguments: argparse.Namespace, rows: int, seed: int, restarts: float = 0):
-        self.env = AlohaVectorEnv(arguments.task, rows, autoreset_mode="Disabled", **OPTIONS)
+        self.env = AlohaVectorEnv(
+            arguments.task, rows, autoreset_mode="Disabled", scope=arguments.scope, **OPTIONS
+        )
         self._rng = np.random.default_rng(arguments.seed)
         self._restarts, self._seed = restarts, seed
         self.starts = Starts(self.env, self._rng)
@@ -394,19 +395,6 @@ class Learner:
         means = torch.stack([actor(own) for actor, own in zip(self.actors, inputs, strict=True)])
         return -(actions - means).square().sum(2) / (2 * noise**2)
 
-    def policies(self) -> dict[str, LearnedPolicy]:
-        """What was learned so far, as policies that run without PyTorch."""
-        arguments, made = self._arguments, {}
-        for agent, side, actor in zip(AGENTS, SIDES, self.actors, strict=True):
-            layers = [layer for layer in actor if isinstance(layer, nn.Linear)]
-            arrays = tuple(
-                (layer.weight.detach().numpy().T.copy(), layer.bias.detach().numpy().copy())
-                for layer in layers
-            )
-            own = Network(arguments.task, side, "partner", arguments.seed, arrays)
-            made[agent] = LearnedPolicy(own, OPTIONS["control"])
-        return made
-
 
 def assess(play: Play, learner: Learner) -> dict[str, float]:
     """How far an episode from each seed comes, with the likeliest actions and no noise.
@@ -434,7 +422,7 @@ def train(run: training.Run) -> tuple[Learner, dict[str, float]]:
     arguments = run.arguments
     torch.set_num_threads(1)  # such small networks are slower on more
     torch.manual_seed(arguments.seed)
-    watch = Stopwatch()
+    watch, start, cpu = Stopwatch(), time.perf_counter(), time.process_time()
     # Rows start from seeds of their own in each training, all of them below FIRST_SEED.
     first = arguments.num_envs * arguments.seed
     play = Play(arguments, arguments.num_envs, first, arguments.restarts)
@@ -456,34 +444,17 @@ def train(run: training.Run) -> tuple[Learner, dict[str, float]]:
         if update in points:
             with watch("assessment"):
                 reached = assess(held_out, learner)
-            seconds = dict(watch.seconds)
-            run.point(update * per_update, earned, loss=loss, noise=noise, **reached, **seconds)
+            spent = {
+                "wall_seconds": time.perf_counter() - start,
+                "cpu_seconds": time.process_time() - cpu,
+            }
+            figures = {"loss": loss, "noise": noise} | reached | spent | watch.seconds
+            run.point(update * per_update, earned, **figures)
         else:
             run.show(update * per_update, earned)
     play.close()
     held_out.close()
     return learner, watch.seconds
-
-
-def save(run: training.Run, learner: Learner, result: Evaluation) -> list[Path]:
-    """Writes the policies, the learning curve and all about the training; returns the files."""
-    arguments = run.arguments
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    files = []
-    for side, policy in zip(SIDES, learner.policies().values(), strict=True):
-        files.append(arguments.out / f"{run.name}_{arguments.task}_{side}.npz")
-        policy.network.save(files[-1])
-    content = {
-        "method": run.name,
-        "arguments": {name: value for name, value in vars(arguments).items() if name != "out"},
-        "torch": torch.__version__,
-        "cpus": os.cpu_count(),
-        "curve": run.curve,
-        "evaluation": training.shortened(json.loads(result.to_json())),
-    }
-    path = arguments.out / f"{run.name}_{arguments.task}_{arguments.seed}.json"
-    path.write_text(json.dumps(content, indent=1) + "\n")
-    return [*files, path, plot(run, path.with_suffix(".png"))]
 
 
 def plot(run: training.Run, path: Path) -> Path:
@@ -516,10 +487,11 @@ def main() -> None:
     console.print(f"trained in {total:.0f} s: {split}", highlight=False)
     seeds = range(FIRST_SEED, FIRST_SEED + arguments.episodes)
     with progress(console, arguments.task, arguments.episodes) as done:
-        policies = learner.policies()
+        policies = training.policies(learner.actors, arguments)
         result = evaluate(arguments.task, policies, seeds, policy_name=name, on_episode=done)
     console.print(report(result))
-    for path in save(run, learner, result):
+    files = training.save(name, arguments, parse([]), policies, run.curve, result)
+    for path in [*files, plot(run, files[-1].with_suffix(".png"))]:
         console.print(path, highlight=False, soft_wrap=True)
 
 

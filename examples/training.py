@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import nn
 
 from aloha_marl import AGENTS, TASKS
+from aloha_marl.arms import SIDES
 from aloha_marl.commands import report
-from aloha_marl.evaluation import evaluate
+from aloha_marl.evaluation import Evaluation, evaluate
+from aloha_marl.policies.learned import METHODS, LearnedPolicy, Network
 
 OPTIONS: dict[str, Any] = {"control": "joint_delta", "reward": "dense"}
 """Of the environments that are trained in: small steps, and each arm's own progress."""
@@ -41,7 +46,7 @@ def parser(description: str | None, steps: int, num_envs: int) -> argparse.Argum
 
 
 @dataclasses.dataclass
-class LearnedPolicy:
+class Actor:
     """One arm's policy, as :func:`aloha_marl.evaluation.evaluate` takes it.
 
     Attributes:
@@ -60,8 +65,74 @@ class LearnedPolicy:
         """Starts an episode; there is no memory."""
 
 
-def shortened(evaluation: dict[str, Any]) -> dict[str, Any]:
-    """An evaluation as JSON without what is told of each episode, but for those that failed."""
+def policies(
+    networks: Sequence[nn.Sequential], arguments: argparse.Namespace
+) -> dict[str, LearnedPolicy]:
+    """Perceptrons with rectified linear units as policies that run without PyTorch.
+
+    Args:
+        networks: of the left and the right arm, from features to the outputs of a
+            :class:`~aloha_marl.policies.learned.Network`.
+        arguments: with task, scope and seed.
+    """
+    made = {}
+    for agent, side, network in zip(AGENTS, SIDES, networks, strict=True):
+        layers = [layer for layer in network if isinstance(layer, nn.Linear)]
+        arrays = tuple(
+            (layer.weight.detach().numpy().T.copy(), layer.bias.detach().numpy().copy())
+            for layer in layers
+        )
+        own = Network(arguments.task, side, arguments.scope, arguments.seed, arrays)
+        made[agent] = LearnedPolicy(own, OPTIONS["control"])
+    return made
+
+
+def save(
+    method: str,
+    arguments: argparse.Namespace,
+    usual: argparse.Namespace,
+    learned: Mapping[str, LearnedPolicy],
+    curve: Sequence[Mapping[str, float]],
+    result: Evaluation,
+) -> list[Path]:
+    """Writes weights, and a JSON with all about the training that made them; returns the files.
+
+    Args:
+        method: how it was learned.
+        arguments: of this training.
+        usual: the same without any given on the command line.
+        learned: agent -> policy.
+        curve: the learning curve.
+        result: of the evaluation.
+    """
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    files = []
+    for side, policy in zip(SIDES, learned.values(), strict=True):
+        files.append(arguments.out / f"{method}_{arguments.task}_{side}.npz")
+        policy.network.save(files[-1])
+    own = {name: value for name, value in vars(arguments).items() if name != "out"}
+    default = vars(usual) | {"task": None, "seed": None}  # those two are always said
+    words = [
+        f"--{name.replace('_', '-')} {value}"
+        for name, value in own.items()
+        if value != default[name]
+    ]
+    content = {
+        "method": method,
+        "command": " ".join((f"python {METHODS[method]}", *words)),
+        "arguments": own,
+        "torch": metadata.version("torch"),
+        "cpus": os.cpu_count(),
+        "curve": curve,
+        "evaluation": _shortened(json.loads(result.to_json())),
+    }
+    path = arguments.out / f"{method}_{arguments.task}_{arguments.seed}.json"
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    return [*files, path]
+
+
+def _shortened(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """An evaluation without what is told of each episode, but for those that failed."""
     episodes, seeds = evaluation.pop("episodes"), evaluation.pop("seeds")
     failures = {
         episode["seed"]: episode["reason"] for episode in episodes if not episode["success"]
@@ -128,7 +199,7 @@ class Run:
         arguments = self.arguments
         result = evaluate(
             arguments.task,
-            {agent: LearnedPolicy(act[agent]) for agent in AGENTS},
+            {agent: Actor(act[agent]) for agent in AGENTS},
             range(FIRST_SEED, FIRST_SEED + arguments.episodes),
             policy_name=self.name,
             reward=OPTIONS["reward"],

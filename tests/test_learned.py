@@ -19,11 +19,23 @@ from aloha_marl.arms import AGENTS, SIDES
 from aloha_marl.control import CONTROLS
 from aloha_marl.crossplay import crossplay
 from aloha_marl.observations import Layout
-from aloha_marl.policies.learned import WEIGHTS, LearnedPolicy, Network, features, load_file
+from aloha_marl.policies.learned import (
+    METHODS,
+    WEIGHTS,
+    LearnedPolicy,
+    Network,
+    features,
+    load_file,
+)
 from aloha_marl.policies.motion import View
 
 TASKS = tuple(aloha_marl.TASKS)
-FILES = [WEIGHTS / f"{task}_{side}.npz" for task in TASKS for side in SIDES]
+FILES = [
+    WEIGHTS / f"{method}_{task}_{side}.npz"
+    for method in METHODS
+    for task in TASKS
+    for side in SIDES
+]
 
 
 def layout(task: str, scope: str = "partner") -> Layout:
@@ -95,7 +107,7 @@ def test_files_are_small_and_plain(path: Path) -> None:
     """Less than 1 MB each, arrays of numbers and a text."""
     assert path.stat().st_size < 1_000_000
     header, arrays = content(path)
-    assert f"{header['task']}_{header['side']}.npz" == path.name
+    assert path.stem.endswith(f"{header['task']}_{header['side']}")
     assert all(array.dtype == np.float32 and np.isfinite(array).all() for array in arrays.values())
 
 
@@ -163,7 +175,7 @@ def test_features_do_not_tell_equal_yaws_apart(task: str) -> None:
 )
 def test_file_for_something_else(asked: tuple[str, ...], text: str) -> None:
     """The message says what the file is for, and which command makes the right one."""
-    path = WEIGHTS / "insertion_left.npz"
+    path = WEIGHTS / "imitation_insertion_left.npz"
     scope = asked[2] if len(asked) > 2 else "partner"
     command = f"`python examples/imitate.py --task {asked[0]} --scope {scope}` makes one"
     with pytest.raises(ValueError, match=f"{re.escape(text)}; {re.escape(command)}"):
@@ -182,12 +194,12 @@ def test_file_for_something_else(asked: tuple[str, ...], text: str) -> None:
 def test_unknown_names(arguments: tuple[Any, ...], text: str) -> None:
     """They are listed with the valid ones."""
     with pytest.raises(ValueError, match=text):
-        load_file(WEIGHTS / "insertion_left.npz", *arguments)
+        load_file(WEIGHTS / "imitation_insertion_left.npz", *arguments)
 
 
 def test_spoiled_files(tmp_path: Path) -> None:
     """A file of another size, with other features or layers, no file of a policy, or none at all."""
-    header, arrays = content(WEIGHTS / "insertion_left.npz")
+    header, arrays = content(WEIGHTS / "imitation_insertion_left.npz")
     path = tmp_path / "policy.npz"
 
     def refused(text: str) -> None:
@@ -210,7 +222,7 @@ def test_spoiled_files(tmp_path: Path) -> None:
         refused("is no file of a learned policy")
     np.savez(path, weights0=np.zeros(3))
     refused("is no file of a learned policy")
-    path.write_bytes((WEIGHTS / "insertion_left.npz").read_bytes()[:1000])
+    path.write_bytes((WEIGHTS / "imitation_insertion_left.npz").read_bytes()[:1000])
     refused("is no file of a learned policy")
     path.write_text("weights")
     refused("is no file of a learned policy")

@@ -9,7 +9,7 @@ import numpy as np
 from aloha_marl.arms import AGENTS, SIDES
 from aloha_marl.control import CONTROLS
 from aloha_marl.options import choose
-from aloha_marl.policies.learned import load_learned
+from aloha_marl.policies.learned import METHODS, load_learned
 from aloha_marl.policies.scripted import EXPERTS, SCOPES, ScriptedPolicy
 from aloha_marl.policies.styles import STYLES
 from aloha_marl.policies.uniform import UniformPolicy
@@ -38,7 +38,7 @@ class Policy(Protocol):
         ...
 
 
-NAMES = (*STYLES, "imitation", "random")
+NAMES = (*STYLES, *METHODS, "random")
 """What :func:`load` knows."""
 
 
@@ -53,7 +53,8 @@ def load(
 
     Args:
         name: "scripted", one of its styles such as "scripted:slow", "imitation" for networks that
-            learned from "scripted", or "random"; see ``NAMES``.
+            learned from "scripted", "ippo" for those that learned from rewards alone, or "random"; see
+            ``NAMES``.
         task: "transfer_cube" or "insertion".
         scope: of the observations it will be given, "partner" or "local"; without it what the style
             reads, which is "partner" for all but "scripted:alone".
@@ -65,15 +66,15 @@ def load(
 
     Raises:
         ValueError: an unknown name, task, scope or control mode; the message lists the valid ones. Or
-            a scope that "imitation" has not learned to act on.
+            a scope that such networks have not learned to act on.
     """
     choose("policy", name, NAMES)
     choose("task", task, EXPERTS)
     choose("scope", scope, (*SCOPES, None))
     choose("control", control, CONTROLS)
-    if name == "imitation":
+    if name in METHODS:
         return {
-            agent: load_learned(task, side, scope, control)
+            agent: load_learned(name, task, side, scope, control)
             for agent, side in zip(AGENTS, SIDES, strict=True)
         }
     style = STYLES.get(name)

@@ -1,6 +1,6 @@
-"""Policies that learned from the experts: a small network per arm, run with NumPy alone.
+"""Policies that have learned: a small network per arm, run with NumPy alone.
 
-``examples/imitate.py`` trains and writes them; docs/imitation.md says how and how well they do.
+The examples in ``METHODS`` train and write them; docs/baselines.md says how well they do.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from aloha_marl.policies.scripted import SCOPES
 from aloha_marl.tasks import TASKS
 
 WEIGHTS = Path(__file__).parent / "weights"
+
+METHODS = {"imitation": "examples/imitate.py", "ippo": "examples/train_cleanrl.py"}
+"""Name of the policies -> the example that makes them."""
 
 OUTPUTS = len(JOINTS) + 1
 """Of a network: a step per joint, as in ``joint_delta``, and open (positive) or close the gripper."""
@@ -124,7 +127,14 @@ class Network:
         np.savez_compressed(path, header=np.array(json.dumps(header)), **arrays)
 
     @classmethod
-    def load(cls, path: Path, task: str, side: str, scope: str | None = None) -> Network:
+    def load(
+        cls,
+        path: Path,
+        task: str,
+        side: str,
+        scope: str | None = None,
+        method: str = "imitation",
+    ) -> Network:
         """What :meth:`save` wrote.
 
         Args:
@@ -132,14 +142,14 @@ class Network:
             task: that it must be for.
             side: of the arm that it must be for.
             scope: that it must be for; without it any.
+            method: whose example makes another one, for the message.
 
         Raises:
             FileNotFoundError: there is no such file.
             ValueError: it is no such file, or it is for something else; the message says what to do.
         """
-        remedy = (
-            f"`python examples/imitate.py --task {task} --scope {scope or 'partner'}` makes one"
-        )
+        options = f"--task {task} --scope {scope or 'partner'}"
+        remedy = f"`python {METHODS[method]} {options}` makes one"
         try:
             # Opened here: NumPy leaves a file open that is no archive.
             with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
@@ -224,7 +234,7 @@ def load_file(
     scope: str | None = None,
     control: str = "joint_position",
 ) -> LearnedPolicy:
-    """The policy in a file that ``examples/imitate.py`` wrote.
+    """The policy in a file that one of the examples in ``METHODS`` wrote.
 
     Args:
         path: of the file.
@@ -244,6 +254,20 @@ def load_file(
     return LearnedPolicy(Network.load(Path(path), task, side, scope), control)
 
 
-def load_learned(task: str, side: str, scope: str | None, control: str) -> LearnedPolicy:
-    """The one that comes with the package; arguments as of :func:`load_file`."""
-    return load_file(WEIGHTS / f"{task}_{side}.npz", task, side, scope, control)
+def load_learned(
+    method: str, task: str, side: str, scope: str | None, control: str
+) -> LearnedPolicy:
+    """The one that comes with the package.
+
+    Args:
+        method: one of ``METHODS``.
+        task: "transfer_cube" or "insertion".
+        side: "left" or "right".
+        scope: of the observations it will be given; without it what it learned with.
+        control: mode its actions are for.
+
+    Raises:
+        ValueError: it has not learned to act on that scope; the message tells what makes one that has.
+    """
+    path = WEIGHTS / f"{method}_{task}_{side}.npz"
+    return LearnedPolicy(Network.load(path, task, side, scope, method), control)

@@ -89,7 +89,11 @@ def test_repeats(tmp_path: Path) -> None:
     seen = np.zeros(Layout(("cube",), "partner").size, np.float32)
     for side in SIDES:
         one, again, another = (
-            load_file(tmp_path / str(number) / f"transfer_cube_{side}.npz", "transfer_cube", side)
+            load_file(
+                tmp_path / str(number) / f"imitation_transfer_cube_{side}.npz",
+                "transfer_cube",
+                side,
+            )
             for number in range(3)
         )
         np.testing.assert_array_equal(one(seen), again(seen))
