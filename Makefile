@@ -6,11 +6,13 @@ export OMP_NUM_THREADS = 1
 
 # Learning libraries, each with an environment of its own: some exclude one another.
 LIBRARIES := torch sb3 torchrl benchmarl rllib
+# Those with an example only, run with one version of each; some gigabytes more.
+RECIPES := skrl agilerl tianshou xuance
 # One version of PyTorch for all. For machines without a GPU there are builds without CUDA, some
 # gigabytes smaller: tell pip where to find them.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test integrations lint format docs clean
+.PHONY: demo test integrations recipes lint format docs clean
 
 demo: .venv/installed  ## both tasks, five episodes each, a video each in out/
 	$(BIN)/aloha-marl demo
@@ -19,6 +21,8 @@ test: lint  ## everything that must pass
 	$(BIN)/pytest -q -n 2
 
 integrations: $(LIBRARIES:%=integration-%)  ## each learning library's adapter and example
+
+recipes: $(RECIPES:%=integration-%)  ## the examples of further libraries
 
 integration-%: .venvs/%/installed
 	.venvs/$*/bin/python -m pytest -q tests/integrations/test_$*.py

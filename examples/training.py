@@ -45,6 +45,17 @@ def parser(description: str | None, steps: int, num_envs: int) -> argparse.Argum
     return made
 
 
+def ppo_parser(description: str | None) -> argparse.ArgumentParser:
+    """:func:`parser`, and what every PPO asks for; the description's first line is shown."""
+    made = parser((description or "").partition("\n")[0], steps=2_000_000, num_envs=64)
+    made.add_argument("--rollout", type=int, default=64, help="steps per environment and update")
+    made.add_argument("--batch-size", type=int, default=512, help="of a gradient step")
+    made.add_argument("--epochs", type=int, default=5, help="passes over each rollout")
+    made.add_argument("--learning-rate", type=float, default=3e-4, help="of Adam")
+    made.add_argument("--gamma", type=float, default=0.99, help="discount per step")
+    return made
+
+
 @dataclasses.dataclass
 class Actor:
     """One arm's policy, as :func:`aloha_marl.evaluation.evaluate` takes it.

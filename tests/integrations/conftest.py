@@ -7,6 +7,7 @@ import pytest
 OWN = (
     r"ignore::DeprecationWarning:torchrl(\..*)?",
     "ignore:.* inherits from WeightUpdaterBase is deprecated:DeprecationWarning",
+    "ignore:MakeEvolvable will be deprecated:DeprecationWarning",
 )
 """They use what is going to change in them."""
 
