@@ -45,22 +45,22 @@ FIRST_SEED = 100_000
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The arguments, of the command line without argv."""
-    parser = training.parser(__doc__, steps=3_500_000, num_envs=256)
+    parser = training.parser(__doc__, steps=7_000_000, num_envs=256)
     add = parser.add_argument
     parser.set_defaults(episodes=300)
     add("--scope", choices=("partner", "local"), default="partner", help="what an arm may know")
     add("--critic", choices=CRITICS, default="own", help="what values are judged by: IPPO, MAPPO")
     add("--repeat", type=int, default=2, help="control steps that an action is held in training")
-    add("--rollout", type=int, default=16, help="actions per environment and update")
+    add("--rollout", type=int, default=32, help="actions per environment and update")
     add("--batch-size", type=int, default=1024, help="of a gradient step, per arm")
     add("--epochs", type=int, default=5, help="passes over each rollout")
-    add("--learning-rate", type=float, default=3e-4, help="of Adam")
+    add("--learning-rate", type=float, default=3e-4, help="of Adam; falls as the noise does")
     add("--clip", type=float, default=0.2, help="of the ratio of probabilities")
     add("--gamma", type=float, default=0.99, help="discount per action")
     add("--gae-lambda", type=float, default=0.95, help="of the advantages")
     add("--noise", type=float, default=0.5, help="standard deviation of actions at first")
     add("--last-noise", type=float, default=0.15, help="the same at the end")
-    add("--restarts", type=float, default=0.5, help="share of episodes that start half-way")
+    add("--restarts", type=float, default=0.4, help="share of the episodes that start half-way")
     add("--width", type=int, default=128, help="of the two hidden layers")
     add("--points", type=int, default=10, help="of the learning curve")
     add("--held-out", type=int, default=200, help="episodes behind each point")
@@ -163,11 +163,6 @@ class Play:
     def reset(self) -> None:
         """Starts all rows from their seeds."""
         self.env.reset(seed=self._seed)
-
-    def spread(self) -> None:
-        """Moves the clocks of the rows apart, so that rollouts hold all parts of an episode."""
-        clocks = self._rng.integers(self.core.options.max_cycles, size=self.env.num_envs)
-        self.env.set_state(dataclasses.replace(self.env.get_state(), elapsed=clocks))
 
     def inputs(self) -> np.ndarray:
         """(2, n, F) float32: what the actors read, each its own arm's observation only."""
@@ -350,6 +345,9 @@ class Learner:
         advantages = advantages / (advantages.std() + 1e-3)
         with torch.no_grad():
             before = self._log_probs(inputs, actions, noise)
+        # The smaller the noise, the more a step changes what is likely.
+        for group in self._optimizer.param_groups:
+            group["lr"] = arguments.learning_rate * noise / arguments.noise
         losses = []
         for _ in range(arguments.epochs):
             for batch in torch.randperm(inputs.shape[1]).split(arguments.batch_size):
@@ -428,7 +426,6 @@ def train(run: training.Run) -> tuple[Learner, dict[str, float]]:
     play = Play(arguments, arguments.num_envs, first, arguments.restarts)
     held_out = Play(arguments, arguments.held_out, FIRST_SEED)
     learner = Learner(arguments, play, watch)
-    play.spread()
     per_update = arguments.num_envs * arguments.repeat * arguments.rollout
     updates = max(1, arguments.steps // per_update)
     points = {round(updates * point / arguments.points) for point in range(1, arguments.points + 1)}
