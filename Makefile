@@ -21,7 +21,7 @@ test: lint  ## everything that must pass
 integrations: $(LIBRARIES:%=integration-%)  ## each learning library's adapter and example
 
 integration-%: .venvs/%/installed
-	.venvs/$*/bin/python -m pytest -q tests/integrations/test_$*.py
+	.venvs/$*/bin/python -m pytest -q tests/integrations/test_$**.py
 
 lint: .venv/installed
 	$(BIN)/ruff check
