@@ -48,8 +48,8 @@ def connect(address: str) -> Any:
         port = found["port"] or 6379
         raise ConnectionError(
             f"no Ray cluster at {address!r} ({error}): on its first machine run "
-            f"'ray start --head --port={port}', on each other one 'ray start --address=HOST:{port}' "
-            "with the first one's ~/.ray/auth_token"
+            f"'ray start --head --port={port}', on each other one 'ray start --address=HOST:{port}'; "
+            "if one is running, 'export RAY_AUTH_MODE=token' with its ~/.ray/auth_token may be missing"
         ) from error
 
 
