@@ -25,7 +25,7 @@ integrations: $(LIBRARIES:%=integration-%)  ## each learning library's adapter a
 recipes: $(RECIPES:%=integration-%)  ## the examples of further libraries
 
 integration-%: .venvs/%/installed
-	.venvs/$*/bin/python -m pytest -q tests/integrations/test_$*.py
+	.venvs/$*/bin/python -m pytest -q tests/integrations/test_$**.py
 
 # Of the examples that need PyTorch alone.
 integration-torch: .venvs/torch/installed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +21,7 @@ from aloha_marl.control import CONTROLS
 from aloha_marl.crossplay import Crossplay
 from aloha_marl.crossplay import crossplay as play_pairs
 from aloha_marl.doctor import diagnose
-from aloha_marl.evaluation import Episode, Evaluation, environment, evaluate
+from aloha_marl.evaluation import Episode, Evaluation, environment, evaluate, play_all
 from aloha_marl.heat_map import draw_heat_map
 from aloha_marl.metrics import BOTH, OWN
 from aloha_marl.observations import SCOPES
@@ -183,6 +183,14 @@ def evaluation(
     max_joint_speed: Annotated[
         str, typer.Option(help="Limit of the commanded joints in rad/s, or 'none'.")
     ] = "3.14",
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Play on the Ray cluster there, HOST:PORT or 'auto'; the result is the same.",
+            show_default="play here",
+        ),
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write all results to this file.")] = None,
 ) -> None:
     """Plays many seeded episodes and counts the successes."""
@@ -193,8 +201,10 @@ def evaluation(
         environment(task, arms, **options).close()
     console = Console()
     seeds = range(first_seed, first_seed + episodes)
-    with progress(console, task, episodes) as done:
-        result = evaluate(task, arms, seeds, policy_name=policy, on_episode=done, **options)
+    with players(console, ray) as play, progress(console, task, episodes) as done:
+        result = evaluate(
+            task, arms, seeds, policy_name=policy, on_episode=done, play_all=play, **options
+        )
     console.print(report(result))
     if json is not None:
         json.parent.mkdir(parents=True, exist_ok=True)
@@ -329,6 +339,24 @@ def doctor(
         json.write_text(result.to_json())
         console.print(f"{json}: this report")
     raise typer.Exit(1 if result.drawing.error else 0)
+
+
+@contextlib.contextmanager
+def players(console: Console, address: str | None) -> Iterator[Callable[..., Iterable[Episode]]]:
+    """What plays episodes: this process, or the Ray cluster at an address; without it exit code 1."""
+    if address is None:
+        yield play_all
+        return
+    try:
+        from aloha_marl.integrations import ray_cluster
+
+        with usage_errors():
+            cluster = ray_cluster.connect(address)
+        with cluster:
+            yield ray_cluster.play_all
+    except (ImportError, ConnectionError, RuntimeError) as error:
+        console.print(escape(str(error)), soft_wrap=True, highlight=False)
+        raise typer.Exit(1) from error
 
 
 def report(result: Evaluation) -> Table:

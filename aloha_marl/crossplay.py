@@ -119,7 +119,7 @@ def crossplay(
 
     All episodes of a pair are played at once, in a batch with a row per seed. They are, bit for bit,
     those of :func:`aloha_marl.evaluation.evaluate`, if an action depends on nothing but the observation
-    of its row. So it is with all scripted policies; "random" draws for all rows from one stream.
+    of its row. So it is with all scripted policies and "random".
 
     Args:
         task: a task or its name.

@@ -7,7 +7,7 @@ import json
 import math
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -276,6 +276,13 @@ def _reason(task: Task, stages: Sequence[int], diverged: bool, phases: Mapping[s
     return "; ".join(parts)
 
 
+def play_all(
+    env: AlohaParallelEnv, policies: Mapping[str, Policy], seeds: Iterable[int]
+) -> Iterator[Episode]:
+    """Plays one episode per seed, one after the other, in this process."""
+    return (play(env, policies, seed) for seed in seeds)
+
+
 def evaluate(
     task: str | Task,
     policies: Mapping[str, Policy],
@@ -283,6 +290,7 @@ def evaluate(
     *,
     policy_name: str = "",
     on_episode: Callable[[Episode], None] | None = None,
+    play_all: Callable[..., Iterable[Episode]] = play_all,
     **options: Any,
 ) -> Evaluation:
     """Plays one episode per seed.
@@ -293,6 +301,8 @@ def evaluate(
         seeds: of the resets.
         policy_name: kept with the result.
         on_episode: called after every episode.
+        play_all: plays them, in the order of the seeds: here, or on a cluster with that of
+            :mod:`aloha_marl.integrations.ray_cluster`.
         **options: further options of the environment; ``metrics`` is True unless it is given.
 
     Raises:
@@ -300,10 +310,10 @@ def evaluate(
     """
     env = environment(task, policies, **({"metrics": True} | options))
     episodes = []
-    for seed in seeds:
-        episodes.append(play(env, policies, seed))
+    for episode in play_all(env, policies, seeds):
+        episodes.append(episode)
         if on_episode is not None:
-            on_episode(episodes[-1])
+            on_episode(episode)
     env.close()
     return Evaluation(env.task.name, policy_name, dataclasses.asdict(env.options), tuple(episodes))
 

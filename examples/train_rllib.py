@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 
 from aloha_marl import AGENTS
 from aloha_marl.arms import ACTION_SIZE
+from aloha_marl.integrations.ray_cluster import connect
 from aloha_marl.integrations.rllib import AlohaEnv
 
 
@@ -22,6 +24,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The arguments, of the command line without argv."""
     parser = training.parser(__doc__, steps=1_000_000, num_envs=8)
     parser.add_argument("--runners", type=int, default=2, help="processes with --num-envs each")
+    parser.add_argument("--ray-address", help="HOST:PORT of a running cluster, or auto")
     parser.add_argument("--batch", type=int, default=8192, help="control steps per update")
     parser.add_argument("--batch-size", type=int, default=1024, help="of a gradient step")
     parser.add_argument("--epochs", type=int, default=5, help="passes over each batch")
@@ -31,12 +34,23 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def build(arguments: argparse.Namespace) -> Algorithm:
-    """The algorithm with new networks, and the processes with its environments."""
-    ray.init(include_dashboard=False, log_to_driver=False, num_cpus=arguments.runners + 1)
+    """The algorithm with new networks, and the processes with its environments.
+
+    Raises:
+        SystemExit: there is no cluster at the address.
+    """
+    if arguments.ray_address is None:
+        ray.init(include_dashboard=False, log_to_driver=False, num_cpus=arguments.runners + 1)
+    else:
+        try:
+            connect(arguments.ray_address)
+        except (ConnectionError, ValueError) as error:
+            sys.exit(str(error))
     config = (
         PPOConfig()
         .environment(AlohaEnv, env_config={"task": arguments.task, **training.OPTIONS})
         .env_runners(num_env_runners=arguments.runners, num_envs_per_env_runner=arguments.num_envs)
+        .fault_tolerance(restart_failed_env_runners=True)
         .multi_agent(policies={"shared"}, policy_mapping_fn=lambda agent, episode, **_: "shared")
         .rl_module(
             model_config=DefaultModelConfig(fcnet_hiddens=[128, 128], fcnet_activation="tanh")

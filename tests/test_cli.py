@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,17 @@ def test_eval_options(tmp_path: Path) -> None:
     kept = json.loads(file.read_text())["options"]
     assert kept["max_joint_speed"] is None
     assert (kept["rules"], kept["start"], kept["max_cycles"]) == ("gym_aloha", "gym_aloha", 3)
+
+
+def test_eval_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What to install is said."""
+
+    def missing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    text = run("eval", "--ray", "auto", code=1)
+    assert "needs ray>=2.60,<3, which is not installed: pip install 'aloha_marl[rllib]'" in text
 
 
 def test_eval_styles(tmp_path: Path) -> None:

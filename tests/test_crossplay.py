@@ -74,15 +74,13 @@ def test_json_repeats(task: str) -> None:
 
 
 def test_random_takes_part() -> None:
-    """Policies that draw are repeated from their seed."""
-    figures = []
-    for _ in range(2):
-        zoo = {"random": policies.load("random", "insertion")}
-        played: list[Episode] = []
-        crossplay("insertion", zoo, [0, 1], on_episode=played.append, max_cycles=5)
-        figures.append(played)
-    assert figures[0] == figures[1]
-    assert [episode.steps for episode in figures[0]] == [5, 5]
+    """Policies that draw play in a batch as by themselves, too."""
+    arms = policies.load("random", "insertion")
+    played: list[Episode] = []
+    crossplay("insertion", {"random": arms}, [0, 1], on_episode=played.append, max_cycles=5)
+    alone = evaluate("insertion", arms, [1, 0], max_cycles=5).episodes
+    assert played == [*reversed(alone)]
+    assert [episode.steps for episode in played] == [5, 5]
 
 
 def test_means() -> None:

@@ -159,7 +159,7 @@ def test_reasons_of_a_loss() -> None:
 
 def test_reason_of_a_divergence() -> None:
     """An episode whose physics blew up says so."""
-    arms = policies.load("random", "insertion", seed=2)
+    arms = policies.load("random", "insertion", seed=1)
     episodes = evaluate("insertion", arms, range(4), max_joint_speed=None).episodes
     diverged = [episode for episode in episodes if episode.diverged]
     assert diverged

@@ -20,6 +20,7 @@ ADAPTERS = {
     "torchrl": "torchrl",
     "benchmarl": "benchmarl",
     "rllib": "rllib",
+    "ray_cluster": "rllib",
 }
 """Module -> the extra it needs."""
 

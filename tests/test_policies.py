@@ -100,7 +100,7 @@ def test_random_actions_fill_the_box(control: str) -> None:
     """The random policy draws from the whole Box of the mode it is for."""
     policy = policies.load("random", "insertion", control=control, seed=1)["left_arm"]
     assert policy.control == control
-    drawn = policy(np.zeros((2000, 79), np.float32))
+    drawn = policy(np.random.default_rng(0).normal(size=(2000, 79)).astype(np.float32))
     box = aloha_marl.parallel_env("insertion", control=control).action_space("left_arm")
     np.testing.assert_allclose(drawn.min(axis=0), box.low, atol=0.01 * np.ptp((box.low, box.high)))
     np.testing.assert_allclose(drawn.max(axis=0), box.high, atol=0.01 * np.ptp((box.low, box.high)))

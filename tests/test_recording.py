@@ -282,7 +282,7 @@ def test_headless(tmp_path: Path) -> None:
 
 
 def test_random_policy(task: str) -> None:
-    """Within the bounds, different for both arms, the same for a seed, and on through episodes."""
+    """Within the bounds, different for both arms, a function of the seed and the observation."""
     env = aloha_marl.parallel_env(task)
     observations, _ = env.reset(seed=0)
     first, second, other = (policies.load("random", task, seed=seed) for seed in (5, 5, 6))
@@ -291,9 +291,10 @@ def test_random_policy(task: str) -> None:
         assert action in env.action_space(agent)
         np.testing.assert_array_equal(action, second[agent](observations[agent]))
         assert not np.array_equal(action, other[agent](observations[agent]))
-        first[agent].reset()
-        assert not np.array_equal(action, first[agent](observations[agent]))
-        assert first[agent](np.zeros((4, 3), np.float32)).shape == (4, 7)
+        later = np.nextafter(observations[agent], np.float32(1))
+        batch = first[agent](np.stack((later, observations[agent])))
+        np.testing.assert_array_equal(action, batch[1])
+        assert not np.array_equal(*batch)
     assert not np.array_equal(*drawn.values())
 
 

@@ -82,7 +82,8 @@ def load(
         (agent, side, [seed, i]) for i, (agent, side) in enumerate(zip(AGENTS, SIDES, strict=True))
     ]
     if style is None:
-        return {agent: UniformPolicy(own, scope or SCOPES[0], control) for agent, _, own in arms}
+        scope = scope or SCOPES[0]
+        return {agent: UniformPolicy(task, scope, control, own) for agent, _, own in arms}
     return {
         agent: ScriptedPolicy(task, side, scope or style.scope, control, style, own)
         for agent, side, own in arms

@@ -29,9 +29,12 @@ class Noise:
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
         """(N, inputs) float32 observations to (N, outputs), uniform in +-sqrt(3)."""
+        return np.sqrt(12) * (self.shares(observations) - 0.5)
+
+    def shares(self, observations: np.ndarray) -> np.ndarray:
+        """(N, inputs) float32 observations to (N, outputs), uniform from 0 to below 1."""
         bits = np.ascontiguousarray(observations, np.float32).view(np.uint32).astype(np.uint64)
         mixed = bits @ self._weights  # modulo 2**64
         for shift, factor in _MIX:
             mixed = (mixed ^ mixed >> shift) * factor
-        share = (mixed >> np.uint64(11)) * 2.0**-53
-        return np.sqrt(12) * (share - 0.5)
+        return (mixed >> np.uint64(11)) * 2.0**-53

@@ -5,26 +5,34 @@ from __future__ import annotations
 import numpy as np
 
 from aloha_marl.control import CONTROLS
+from aloha_marl.observations import Layout
+from aloha_marl.policies.noise import Noise
+from aloha_marl.tasks import TASKS
 
 
 class UniformPolicy:
     """Draws every action uniformly between the bounds of the control mode.
 
+    What it draws is a function of the observation, so that it is as memoryless as the experts.
+
     Args:
-        seed: of the draws. They go on through all episodes; none depends on an observation.
+        task: a name in ``TASKS``.
         scope: of the observations it will be given.
         control: mode its actions are for.
+        seed: of the draws.
     """
 
-    def __init__(self, seed: int | list[int], scope: str, control: str):
+    def __init__(self, task: str, scope: str, control: str, seed: int | list[int]):
         self.scope, self.control = scope, control
-        self._rng = np.random.default_rng(seed)
         self._low, self._high = CONTROLS[control].low, CONTROLS[control].high
+        size = Layout(tuple(TASKS[task].objects), scope).size
+        self._noise = Noise(seed, size, len(self._low))
 
     def __call__(self, observation: np.ndarray) -> np.ndarray:
         """(D,) or (N, D) observations to (7,) or (N, 7) actions."""
-        shape = (*observation.shape[:-1], len(self._low))
-        return self._rng.uniform(self._low, self._high, shape).astype(np.float32)
+        shares = self._noise.shares(np.atleast_2d(observation))
+        actions = (1 - shares) * self._low + shares * self._high
+        return actions.reshape(*observation.shape[:-1], -1).astype(np.float32)
 
     def reset(self) -> None:
-        """Starts an episode: the stream of draws goes on."""
+        """Starts an episode: nothing to forget."""
