@@ -68,8 +68,8 @@ TASK = """
 {results}
 ### {task}: one arm alone
 
-One arm acts, the other is frozen, with `start="gym_aloha"`: what counts as success by gym-aloha's rules,
-and by the strict ones.
+One arm acts ([how](../tests/one_arm.py)), the other is frozen, with `start="gym_aloha"`: what counts as
+success by gym-aloha's rules, and by the strict ones.
 
 {attempts}"""
 
