@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import runpy
 from pathlib import Path
 
 import pytest
+from one_arm import ATTEMPTS
 
+from aloha_marl.control import CONTROLS
+from aloha_marl.evaluation import wilson
 from aloha_marl.options import Options
 from aloha_marl.policies import STYLES
 from aloha_marl.tables import as_markdown, tables
@@ -56,6 +60,10 @@ def test_crossplay_page() -> None:
     for result in results.values():
         assert result.names == tuple(STYLES)
         assert len(result.seeds) >= 50
+    for result in made["results"]("crossplay_learned").values():
+        assert set(result.names) >= {"scripted", "imitation"}
+        assert set(result.names) <= set(made["LEARNERS"])
+        assert len(result.seeds) >= 50
 
 
 def test_readme_names_what_exists() -> None:
@@ -70,10 +78,38 @@ def test_readme_names_what_exists() -> None:
 
 
 def test_imitation_page() -> None:
-    """The page says what the results beside it say; each task was trained with three seeds."""
+    """The page says what the results beside it say; each task was learned well with three seeds."""
     made = runpy.run_path(str(ROOT / "docs" / "imitation.py"))
     assert (ROOT / "docs" / "imitation.md").read_text() == made["page"](), "run `make docs`"
     for task in TASKS:
         runs = [run for run in made["runs"]() if run["arguments"]["task"] == task]
         assert len({run["arguments"]["seed"] for run in runs}) >= 3
-        assert all(run["evaluation"]["summary"]["episodes"] >= 300 for run in runs)
+        for run in runs:
+            summary = run["evaluation"]["summary"]
+            assert summary["episodes"] >= 300
+            assert summary["success_rate_wilson_95"][0] >= 0.94
+
+
+def test_baselines_page() -> None:
+    """The page says what the results say: all methods on the same strict starts, none a lucky few."""
+    made = runpy.run_path(str(ROOT / "docs" / "baselines.py"))
+    assert (ROOT / "docs" / "baselines.md").read_text() == made["page"](), "run `make docs`"
+    played = set()
+    for run in made["runs"]():
+        evaluation = run["evaluation"]
+        summary, options = evaluation["summary"], evaluation["options"]
+        assert summary["episodes"] == 300
+        assert summary["success_rate_wilson_95"] == pytest.approx(wilson(summary["successes"], 300))
+        if run["method"] == made["ALONE"]:
+            attempt, start = run["arguments"]["attempt"], "gym_aloha"
+            played.add((attempt, options["rules"]))
+            assert options["rules"] == "gym_aloha" or summary["successes"] == 0
+        else:
+            start = "random"
+            played.add((run["method"], evaluation["task"], options["control"]))
+            assert options["rules"] == "strict"
+        assert (options["start"], evaluation["first_seed"]) == (start, 100_000)
+    methods, rules = ("scripted", "imitation"), ("strict", "gym_aloha")
+    assert played >= {*itertools.product(methods, TASKS, CONTROLS)}
+    assert played >= {("random", task, "joint_delta") for task in TASKS}
+    assert played >= {*itertools.product(ATTEMPTS, rules)}
