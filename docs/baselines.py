@@ -30,8 +30,11 @@ METHODS = {
 AMOUNTS = {"steps": "environment steps", "samples_per_arm": "samples per arm"}
 """How a learning curve counts what was learned from -> the same in words."""
 
-SHARES = ("gripped", "lifted", "carried", "left_gripped", "success")
+SHARES = ("stage_1", "stage_2", "lifted", "stage_3", "stage_4", "success")
 """Of a learning curve: shares of episodes."""
+
+PARTS = ("physics", "policy", "learning")
+"""Of a training, as its learning curve may tell them: seconds spent in each."""
 
 PAGE = """# Baselines
 
@@ -49,7 +52,8 @@ which no joint of the left / the right arm moved.
 ## Training
 
 Each line is a training from nothing. Wall time includes waiting for other programs of the machine, CPU
-time is the sum over all threads of the training alone.
+time is the sum over all threads of the training alone. Its parts leave out the held-out episodes of the
+learning curve.
 
 {trainings}{curves}
 ## Again
@@ -176,8 +180,17 @@ def training(run: Mapping[str, Any]) -> tuple[str, ...]:
         f"{end['wall_seconds'] / 60:.1f} min",
         f"{end['cpu_seconds'] / 60:.1f} min",
         str(run["cpus"]),
+        split(end),
         interval(run)[1],
     )
+
+
+def split(end: Mapping[str, float]) -> str:
+    """How a training's time divides, in per cent, if its curve tells."""
+    if not all(part in end for part in PARTS):
+        return "-"
+    total = sum(end[part] for part in PARTS)
+    return " / ".join(f"{100 * end[part] / total:.0f}" for part in PARTS)
 
 
 def groups(trained: Sequence[Mapping[str, Any]]) -> dict[tuple[str, ...], list[Mapping[str, Any]]]:
@@ -217,11 +230,21 @@ def ends(group: Sequence[Mapping[str, Any]]) -> str:
             "play; those that get stuck end late.\n"
         )
     rows = [
-        (str(run["arguments"]["seed"]), *(f"{curve[name][1][-1]:.0f} %" for name in names))
-        for run, curve in zip(group, curves, strict=True)
+        (
+            str(run["arguments"]["seed"]),
+            f"{point['steps'] / 1e6:.2f} M",
+            f"{point['wall_seconds'] / 60:.1f} min",
+            *(f"{100 * point[name]:.1f} %" for name in names),
+        )
+        for run in group
+        for point in run["curve"]
     ]
-    text = "Of held-out episodes; at the end of the curve:\n\n"
-    return text + plain(("seed", *(name.replace("_", " ") for name in names)), rows)
+    text = (
+        "Without noise, of {held_out} held-out episodes: the shares that reach a stage, and in which all "
+        "that shall be lifted is once 5 cm above the table.\n\n"
+    ).format(**group[0]["arguments"])
+    columns = ("seed", "steps", "wall time", *(name.replace("_", " ") for name in names))
+    return text + plain(columns, rows)
 
 
 def draw(name: tuple[str, ...], group: Sequence[Mapping[str, Any]]) -> None:
@@ -251,7 +274,8 @@ def page() -> str:
     scopes = dict.fromkeys(f"`{evaluation['options']['scope']}`" for evaluation in asked)
     used = [evaluation["versions"] for evaluation in asked]
     used += [{"torch": run["torch"]} for run in trained]
-    columns = ("method", "task", "control", "seed", "learned from", "wall time", "CPU time")
+    columns = ("method", "task", "control", "seed", "learned from", "wall time", "CPU time", "CPUs")
+    columns += (" / ".join(PARTS) + " [%]", "success")
     return PAGE.format(
         episodes=episodes,
         first=first,
@@ -269,7 +293,10 @@ def page() -> str:
             )
             for task in TASKS
         ),
-        trainings=plain((*columns, "CPUs", "success"), [training(run) for run in trained]),
+        trainings=plain(
+            (*columns, "CPUs", " / ".join(PARTS) + " [%]", "success"),
+            [training(run) for run in trained],
+        ),
         curves="".join(
             CURVE.format(method=method, task=task, control=control, ends=ends(group))
             for (method, task, control), group in groups(trained).items()
