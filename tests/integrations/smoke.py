@@ -13,22 +13,27 @@ from typing import Any
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
 
-def example(library: str) -> ModuleType:
-    """The module of a training example."""
+def _file(name: str) -> Path:
+    (found,) = EXAMPLES.glob(f"*{name}.py")
+    return found
+
+
+def example(name: str) -> ModuleType:
+    """The module of a training example: ``imitate.py`` or ``train_*.py``."""
     if str(EXAMPLES) not in sys.path:
         sys.path.append(str(EXAMPLES))
-    return importlib.import_module(f"train_{library}")
+    return importlib.import_module(_file(name).stem)
 
 
-def run(library: str, out: Path, *arguments: str) -> dict[str, Any]:
+def run(name: str, out: Path, *arguments: str) -> dict[str, Any]:
     """Runs an example as its user does; returns what it has written.
 
     Args:
-        library: in the name of the file.
+        name: of the file, or its end.
         out: the folder it shall write to.
         *arguments: others.
     """
-    command = [sys.executable, str(EXAMPLES / f"train_{library}.py"), "--out", str(out), *arguments]
+    command = [sys.executable, str(_file(name)), "--out", str(out), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "95 % interval" in done.stdout  # the table of `aloha-marl eval`

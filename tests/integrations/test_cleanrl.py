@@ -33,6 +33,7 @@ QUICK = (
     "2",
 )
 QUICK += ("--held-out", "3", "--episodes", "1")
+PARTS = {"policy", "physics", "learning", "assessment"}
 
 
 def parse(*arguments: str) -> argparse.Namespace:
@@ -61,7 +62,7 @@ def test_trains(task: str, critic: str, tmp_path: Path) -> None:
     assert not any(map(torch.equal, before, trained.weights))
     assert [point["steps"] for point in run.curve] == [1024, 2048]
     assert all(math.isfinite(value) for point in run.curve for value in point.values())
-    assert set(seconds) == {"policy", "physics", "learning", "assessment"}
+    assert set(seconds) == PARTS
     play.close()
 
 
@@ -150,7 +151,7 @@ def test_repeats(tmp_path: Path) -> None:
     for result in results:
         assert len(result["curve"]) == 2
         for point in result["curve"]:
-            for part in ("policy", "physics", "learning", "assessment"):
+            for part in (*PARTS, "wall_seconds", "cpu_seconds"):
                 assert point.pop(part) > 0
     first, second, other = results
     assert first == second

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import json
 import math
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+import smoke
 import torch
 from rich.progress import Progress
 
@@ -20,23 +16,10 @@ from aloha_marl.arms import SIDES
 from aloha_marl.observations import Layout
 from aloha_marl.policies.learned import load_file
 
-EXAMPLES = Path(__file__).parent.parent.parent / "examples"
-sys.path.append(str(EXAMPLES))
-imitate = importlib.import_module("imitate")
+imitate = smoke.example("imitate")
 
 QUICK = ("--num-envs", "4", "--expert-steps", "150", "--rounds", "2", "--round-steps", "20")
 QUICK += ("--updates", "30", "--last-updates", "30", "--batch-size", "64", "--episodes", "1")
-
-
-def run(out: Path, *arguments: str) -> dict[str, Any]:
-    """Runs the example as its user does; returns what it has written."""
-    command = [sys.executable, str(EXAMPLES / "imitate.py"), "--out", str(out), *QUICK, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "95 % interval" in done.stdout  # the table of `aloha-marl eval`
-    (path,) = out.glob("*.json")
-    assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
-    return json.loads(path.read_text())
 
 
 @pytest.mark.parametrize("scope", ["partner", "local"])
@@ -68,7 +51,8 @@ def test_learner_fits() -> None:
     after = [p for network in learner.networks for p in network.parameters()]
     assert losses[-1] < losses[0] / 10
     assert not any(torch.equal(old, new) for old, new in zip(before, after, strict=True))
-    for arm, policy in enumerate(learner.policies().values()):
+    policies = imitate.training.policies(learner.networks, imitate.parse(QUICK))
+    for arm, policy in enumerate(policies.values()):
         with torch.no_grad():
             want = learner.networks[arm](inputs[arm]).numpy()
         np.testing.assert_allclose(policy.network(inputs[arm].numpy()), want, atol=1e-4)
@@ -77,7 +61,8 @@ def test_learner_fits() -> None:
 def test_repeats(tmp_path: Path) -> None:
     """Two runs with the same seed differ in their times only; another one in all."""
     results = [
-        run(tmp_path / str(number), "--seed", seed) for number, seed in enumerate(("0", "0", "1"))
+        smoke.run("imitate", tmp_path / str(number), *QUICK, "--seed", seed)
+        for number, seed in enumerate(("0", "0", "1"))
     ]
     for result in results:
         for point in result["curve"]:
