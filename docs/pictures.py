@@ -55,6 +55,8 @@ def main() -> None:
     """Writes all pictures."""
     front = [picture for task in TASKS for picture in stills(task, ["angle"], 480)]
     imageio.imwrite(FOLDER / "tasks.png", np.hstack(front))
+    learned = policies.load("ippo", "transfer_cube")
+    record("transfer_cube", learned, SEED, FOLDER / "from_scratch.gif")
     for task in TASKS:
         record(task, policies.load("scripted", task), SEED, FOLDER / f"{task}.gif")
         # Many colours and soft shadows: a PNG of it would have ten times the size.

@@ -62,7 +62,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--last-noise", type=float, default=0.15, help="the same at the end")
     add("--restarts", type=float, default=0.4, help="share of the episodes that start half-way")
     add("--width", type=int, default=128, help="of the two hidden layers")
-    add("--points", type=int, default=10, help="of the learning curve")
+    add("--points", type=int, default=12, help="of the learning curve")
     add("--held-out", type=int, default=200, help="episodes behind each point")
     return parser.parse_args(argv)
 
