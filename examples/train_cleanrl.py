@@ -3,8 +3,8 @@
 Each arm has an actor, which sees that arm's own observation, and a critic: with ``--critic own`` it
 sees no more than that (IPPO), with ``central`` what both arms observe (MAPPO). There are no
 demonstrations. What helps instead of them is a curriculum of the learner's own making: many episodes
-start where it has been before with an object off the table, and seldom reached progress is as likely
-a start as common one.
+start where it has been before with all objects well off the table, and seldom reached progress is as
+likely a start as common one. docs/from_scratch.md says what matters.
 """
 
 from __future__ import annotations
