@@ -6,7 +6,6 @@ With ``--learned`` it first plays the pairs of an expert and the policies that h
 from __future__ import annotations
 
 import argparse
-import contextlib
 import math
 from pathlib import Path
 
@@ -44,7 +43,9 @@ plays all pairs, {episodes} episodes each, and makes this page. Names of other p
 {results}
 ## An expert and those that learned
 
-The same with the plain expert and the package's learned policies, of which some know one task only:
+The same with the plain expert and the package's learned policies. Networks that learned from the experts go
+along with them, and with one another as well. Two that learned from scratch, with each other as the
+only partner, have a way of their own, in which nobody else joins:
 
 ```sh
 python docs/crossplay.py --learned
@@ -71,11 +72,7 @@ def results(name: str = "crossplay") -> dict[str, Crossplay]:
 def play_learned() -> None:
     """Writes the results of the expert and those that learned."""
     for task in TASKS:
-        arms = {}
-        for name in LEARNERS:
-            with contextlib.suppress(ValueError):  # it has not learned this task
-                arms[name] = load(name, task)
-        result = crossplay(task, arms, SEEDS)
+        result = crossplay(task, {name: load(name, task) for name in LEARNERS}, SEEDS)
         (FOLDER / f"crossplay_learned_{task}.json").write_text(result.to_json())
 
 
