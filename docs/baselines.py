@@ -293,10 +293,7 @@ def page() -> str:
             )
             for task in TASKS
         ),
-        trainings=plain(
-            (*columns, "CPUs", " / ".join(PARTS) + " [%]", "success"),
-            [training(run) for run in trained],
-        ),
+        trainings=plain(columns, [training(run) for run in trained]),
         curves="".join(
             CURVE.format(method=method, task=task, control=control, ends=ends(group))
             for (method, task, control), group in groups(trained).items()
