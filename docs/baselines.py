@@ -53,7 +53,7 @@ which no joint of the left / the right arm moved.
 
 Each line is a training from nothing. Wall time includes waiting for other programs of the machine, CPU
 time is the sum over all threads of the training alone. Its parts leave out the held-out episodes of the
-learning curve.
+learning curve; physics is the whole step of the environments, with observations, rewards and new starts.
 
 {trainings}{curves}
 ## Again
