@@ -18,6 +18,7 @@ import pytest
 import aloha_marl
 from aloha_marl import policies, strips
 from aloha_marl.evaluation import Episode, environment, play
+from aloha_marl.observations import Layout
 from aloha_marl.overlay import Overlay
 from aloha_marl.parallel_env import AlohaParallelEnv
 from aloha_marl.recording import record, tile
@@ -334,7 +335,8 @@ def test_command_options(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def note(*arguments: Any, **options: Any) -> Episode:
         name, arms, seed, path = arguments
-        action = arms["left_arm"](np.zeros(3, np.float32))
+        size = Layout(tuple(TASKS[name].objects), "partner").size
+        action = arms["left_arm"](np.full(size, seed, np.float32))
         made.append((name, seed, path.name, options, action))
         return Episode(seed, False, 7, 0, False, (None,) * 4)
 
