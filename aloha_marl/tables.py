@@ -23,10 +23,10 @@ class Table:
     rows: list[tuple[str, ...]]
 
     def markdown(self) -> str:
-        """The table as Markdown, under a heading."""
+        """The table as Markdown, under a heading if it has a title."""
         lines = [self.columns, ("---",) * len(self.columns), *self.rows]
         body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        return f"### {self.title}\n\n{body}\n"
+        return f"### {self.title}\n\n{body}\n" if self.title else f"{body}\n"
 
 
 def tables(task: str, scope: str) -> Iterator[Table]:

@@ -160,7 +160,7 @@ def attempts(done: Sequence[Mapping[str, Any]]) -> str:
 
 def plain(columns: Sequence[str], rows: list[tuple[str, ...]]) -> str:
     """A table in Markdown without a heading."""
-    return Table("", tuple(columns), rows).markdown().split("\n\n", 1)[1]
+    return Table("", tuple(columns), rows).markdown()
 
 
 def amount(run: Mapping[str, Any]) -> str:

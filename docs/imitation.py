@@ -112,7 +112,7 @@ def model() -> tuple[str, str]:
             layers = " - ".join(map(str, sizes))
             rows.append((f"`{path.name}`", layers, f"{count:,}", size, str(network.seed)))
     columns = ("file", "layers", "numbers", "size", "training seed")
-    text = Table("", columns, rows).markdown().split("\n\n", 1)[1]
+    text = Table("", columns, rows).markdown()
     return text, ", ".join(f"`{name}`" for name in names)
 
 
@@ -141,7 +141,7 @@ def page() -> str:
     table, inputs = model()
     columns = ("task", "training seed", "successes", "rate", "interval", "steps")
     columns += ("samples", "wall time", "CPU time")
-    results = Table("", columns, [line(run) for run in done]).markdown().split("\n\n", 1)[1]
+    results = Table("", columns, [line(run) for run in done]).markdown()
     failures = [
         f"- {run['arguments']['task']}, training seed {run['arguments']['seed']}, start {start}: {why}"
         for run in done

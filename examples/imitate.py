@@ -23,18 +23,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import nn
 
 from aloha_marl import AGENTS, TASKS, AlohaVectorEnv
-from aloha_marl.commands import progress, report
 from aloha_marl.control import GRIPPER
-from aloha_marl.evaluation import evaluate
 from aloha_marl.observations import Layout
 from aloha_marl.policies import Policy, load
-from aloha_marl.policies.learned import OUTPUTS, LearnedPolicy, features
+from aloha_marl.policies.learned import OUTPUTS, LearnedPolicy, network_inputs
 from aloha_marl.policies.motion import View
 
-CONTROL = "joint_delta"
+CONTROL = training.OPTIONS["control"]
 WIDTHS = (256, 256)
-FIRST_SEED = 100_000
-"""Of the evaluation: no training starts from these seeds."""
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -81,8 +77,7 @@ class Experience:
         inputs, labels, actions = [], [], {}
         for agent, seen in observations.items():
             actions[agent] = self._experts[agent](seen)
-            parts = features(View(seen, self._layout), self._task)
-            inputs.append(np.column_stack([*parts.values()]).astype(np.float32))
+            inputs.append(network_inputs(View(seen, self._layout), self._task))
             # A gripper opens or closes; how far it has still to go is no matter.
             labels.append(actions[agent].copy())
             labels[-1][:, GRIPPER] = np.where(labels[-1][:, GRIPPER] > 0, 1, -1)
@@ -168,7 +163,7 @@ class Play:
     def __init__(self, arguments: argparse.Namespace):
         options = {"scope": arguments.scope, "control": CONTROL}
         self._env = AlohaVectorEnv(arguments.task, arguments.num_envs, **options)
-        # Rows start from seeds of their own in each training, all of them below FIRST_SEED.
+        # Rows start from seeds of their own in each training, all of them below training.HELD_OUT.
         self._seen, _ = self._env.reset(seed=arguments.num_envs * arguments.seed)
 
     def steps(
@@ -242,7 +237,7 @@ def train(
     return policies, curve
 
 
-def plot(curve: Sequence[Mapping[str, Any]], task: str, path: Path) -> Path:
+def plot(curve: Sequence[Mapping[str, Any]], task: str, path: Path) -> None:
     """Draws the success of the episodes that ended in each round, and the loss."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
@@ -259,7 +254,6 @@ def plot(curve: Sequence[Mapping[str, Any]], task: str, path: Path) -> Path:
     other.set_yscale("log")
     other.set_ylabel("loss (dotted)")
     figure.savefig(path, dpi=120)
-    return path
 
 
 def main() -> None:
@@ -272,13 +266,8 @@ def main() -> None:
     ) as bar:
         policies, curve = train(arguments, bar)
     console.print(f"trained in {curve[-1]['wall_seconds']:.0f} s", highlight=False)
-    seeds = range(FIRST_SEED, FIRST_SEED + arguments.episodes)
-    with progress(console, arguments.task, arguments.episodes) as done:
-        result = evaluate(arguments.task, policies, seeds, policy_name="imitation", on_episode=done)
-    console.print(report(result))
-    files = training.save("imitation", arguments, parse([]), policies, curve, result)
-    for path in [*files, plot(curve, arguments.task, files[-1].with_suffix(".png"))]:
-        console.print(path, highlight=False, soft_wrap=True)
+    path = training.conclude("imitation", arguments, parse([]), policies, curve)
+    plot(curve, arguments.task, path.with_suffix(".png"))
 
 
 if __name__ == "__main__":

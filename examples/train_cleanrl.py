@@ -27,20 +27,16 @@ from torch import nn
 
 from aloha_marl import AGENTS, AlohaVectorEnv
 from aloha_marl.arms import ACTION_SIZE
-from aloha_marl.commands import progress, report
 from aloha_marl.control import GRIPPER
 from aloha_marl.core import State
-from aloha_marl.evaluation import evaluate
-from aloha_marl.policies.learned import features
+from aloha_marl.policies.learned import network_inputs
 from aloha_marl.policies.motion import View
 from aloha_marl.tasks import SUCCESS, ShapedTask
 
-OPTIONS: dict[str, Any] = {"control": "joint_delta", "reward": "dense", "credit": "individual"}
+OPTIONS: dict[str, Any] = {**training.OPTIONS, "credit": "individual"}
 CRITICS = ("own", "central")
 REWARD_SCALE = 10
 """An episode earns at most 1, in small pieces: makes them numbers near 1."""
-FIRST_SEED = 100_000
-"""Of what is held out: no training starts from these seeds."""
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -168,8 +164,7 @@ class Play:
         """(2, n, F) float32: what the actors read, each its own arm's observation only."""
         layout, task = self.env.layout, self.env.task.name
         seen = self.core.observer.observations()
-        parts = [np.column_stack([*features(View(arm, layout), task).values()]) for arm in seen]
-        return np.stack(parts).astype(np.float32)
+        return np.stack([network_inputs(View(arm, layout), task) for arm in seen])
 
     def history(self) -> np.ndarray:
         """(2, n, H) float32 for the critics: what each arm has earned of each term, and the time.
@@ -421,10 +416,10 @@ def train(run: training.Run) -> tuple[Learner, dict[str, float]]:
     torch.set_num_threads(1)  # such small networks are slower on more
     torch.manual_seed(arguments.seed)
     watch, start, cpu = Stopwatch(), time.perf_counter(), time.process_time()
-    # Rows start from seeds of their own in each training, all of them below FIRST_SEED.
+    # Rows start from seeds of their own in each training, all of them below training.HELD_OUT.
     first = arguments.num_envs * arguments.seed
     play = Play(arguments, arguments.num_envs, first, arguments.restarts)
-    held_out = Play(arguments, arguments.held_out, FIRST_SEED)
+    held_out = Play(arguments, arguments.held_out, training.HELD_OUT)
     learner = Learner(arguments, play, watch)
     per_update = arguments.num_envs * arguments.repeat * arguments.rollout
     updates = max(1, arguments.steps // per_update)
@@ -454,7 +449,7 @@ def train(run: training.Run) -> tuple[Learner, dict[str, float]]:
     return learner, watch.seconds
 
 
-def plot(run: training.Run, path: Path) -> Path:
+def plot(run: training.Run, path: Path) -> None:
     """Draws how many of the held-out episodes reach each stage, over the steps of the training."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
@@ -469,7 +464,6 @@ def plot(run: training.Run, path: Path) -> Path:
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=120)
-    return path
 
 
 def main() -> None:
@@ -478,18 +472,12 @@ def main() -> None:
     name = {"own": "ippo", "central": "mappo"}[arguments.critic]
     with training.Run(name, arguments) as run:
         learner, seconds = train(run)
-    console = Console()
     total = sum(seconds.values())
     split = ", ".join(f"{part} {spent / total:.0%}" for part, spent in seconds.items())
-    console.print(f"trained in {total:.0f} s: {split}", highlight=False)
-    seeds = range(FIRST_SEED, FIRST_SEED + arguments.episodes)
-    with progress(console, arguments.task, arguments.episodes) as done:
-        policies = training.policies(learner.actors, arguments)
-        result = evaluate(arguments.task, policies, seeds, policy_name=name, on_episode=done)
-    console.print(report(result))
-    files = training.save(name, arguments, parse([]), policies, run.curve, result)
-    for path in [*files, plot(run, files[-1].with_suffix(".png"))]:
-        console.print(path, highlight=False, soft_wrap=True)
+    Console().print(f"trained in {total:.0f} s: {split}", highlight=False)
+    policies = training.policies(learner.actors, arguments)
+    path = training.conclude(name, arguments, parse([]), policies, run.curve)
+    plot(run, path.with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ from torch import nn
 
 from aloha_marl import AGENTS, TASKS
 from aloha_marl.arms import SIDES
-from aloha_marl.commands import report
-from aloha_marl.evaluation import Evaluation, evaluate
+from aloha_marl.commands import progress, report
+from aloha_marl.evaluation import evaluate
 from aloha_marl.policies.learned import METHODS, LearnedPolicy, Network
 
 OPTIONS: dict[str, Any] = {"control": "joint_delta", "reward": "dense"}
@@ -29,6 +29,9 @@ OPTIONS: dict[str, Any] = {"control": "joint_delta", "reward": "dense"}
 
 FIRST_SEED = 10_000
 """Of the evaluation: as in `aloha-marl eval`, far from those of the training."""
+
+HELD_OUT = 100_000
+"""The same of those whose policies are kept: no training starts from these seeds."""
 
 
 def parser(description: str | None, steps: int, num_envs: int) -> argparse.ArgumentParser:
@@ -98,15 +101,14 @@ def policies(
     return made
 
 
-def save(
+def conclude(
     method: str,
     arguments: argparse.Namespace,
     usual: argparse.Namespace,
     learned: Mapping[str, LearnedPolicy],
     curve: Sequence[Mapping[str, float]],
-    result: Evaluation,
-) -> list[Path]:
-    """Writes weights, and a JSON with all about the training that made them; returns the files.
+) -> Path:
+    """Evaluates what was learned, prints the table of `aloha-marl eval`, writes weights and a JSON.
 
     Args:
         method: how it was learned.
@@ -114,8 +116,15 @@ def save(
         usual: the same without any given on the command line.
         learned: agent -> policy.
         curve: the learning curve.
-        result: of the evaluation.
+
+    Returns:
+        The JSON file, with all about the training and the evaluation.
     """
+    console = Console()
+    seeds = range(HELD_OUT, HELD_OUT + arguments.episodes)
+    with progress(console, arguments.task, arguments.episodes) as done:
+        result = evaluate(arguments.task, learned, seeds, policy_name=method, on_episode=done)
+    console.print(report(result))
     arguments.out.mkdir(parents=True, exist_ok=True)
     files = []
     for side, policy in zip(SIDES, learned.values(), strict=True):
@@ -139,7 +148,9 @@ def save(
     }
     path = arguments.out / f"{method}_{arguments.task}_{arguments.seed}.json"
     path.write_text(json.dumps(content, indent=1) + "\n")
-    return [*files, path]
+    for file in (*files, path, path.with_suffix(".png")):
+        console.print(file, highlight=False, soft_wrap=True)
+    return path
 
 
 def _shortened(evaluation: dict[str, Any]) -> dict[str, Any]:

@@ -70,6 +70,11 @@ def features(view: View, task: str) -> dict[str, np.ndarray]:
     return parts
 
 
+def network_inputs(view: View, task: str) -> np.ndarray:
+    """(N, k) float32: those parts side by side."""
+    return np.column_stack([*features(view, task).values()]).astype(np.float32)
+
+
 def _orientation(view: View, name: str) -> dict[str, np.ndarray]:
     """The same for all equivalent yaws: cosine and sine of that multiple of the yaw, and the tilt."""
     x, y, z = view[f"{name}_x_axis"].T
@@ -217,7 +222,7 @@ class LearnedPolicy:
             ValueError: the observations are not of the network's task and scope.
         """
         view = view_of(observation, self._layout)
-        wanted = self.network(np.column_stack([*features(view, self.network.task).values()]))
+        wanted = self.network(network_inputs(view, self.network.task))
         steps = JointDelta.JOINT_STEP * np.clip(wanted[:, :GRIPPER], -1, 1).astype(float)
         gripper = np.where(wanted[:, GRIPPER:] > 0, OPEN, CLOSED)
         actions = self._adapt(view, np.column_stack((view.commanded + steps, gripper)))

@@ -61,7 +61,7 @@ class ScriptedPolicy:
         Raises:
             ValueError: the observations are not of this task and scope.
         """
-        view, style = self._view(observation), self._style
+        view, style = view_of(observation, self._layout), self._style
         targets = drive(view, self._expert(view, style), style.speed)
         if style.noise:
             targets[:, : len(JOINTS)] += style.noise * self._noise(np.atleast_2d(observation))
@@ -74,12 +74,9 @@ class ScriptedPolicy:
         Raises:
             ValueError: the observations are not of this task and scope.
         """
-        return self._expert(self._view(observation), self._style).phase.reshape(
+        return self._expert(view_of(observation, self._layout), self._style).phase.reshape(
             observation.shape[:-1]
         )
 
     def reset(self) -> None:
         """Starts an episode: nothing to forget."""
-
-    def _view(self, observation: np.ndarray) -> View:
-        return view_of(observation, self._layout)
