@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
@@ -22,7 +23,7 @@ from aloha_marl import AGENTS, TASKS
 from aloha_marl.arms import SIDES
 from aloha_marl.commands import progress, report
 from aloha_marl.evaluation import evaluate
-from aloha_marl.policies.learned import METHODS, LearnedPolicy, Network
+from aloha_marl.policies.learned import LearnedPolicy, Network
 
 OPTIONS: dict[str, Any] = {"control": "joint_delta", "reward": "dense"}
 """Of the environments that are trained in: small steps, and each arm's own progress."""
@@ -139,7 +140,7 @@ def conclude(
     ]
     content = {
         "method": method,
-        "command": " ".join((f"python {METHODS[method]}", *words)),
+        "command": " ".join((f"python examples/{Path(sys.argv[0]).name}", *words)),
         "arguments": own,
         "torch": metadata.version("torch"),
         "cpus": os.cpu_count(),

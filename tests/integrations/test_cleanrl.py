@@ -166,3 +166,13 @@ def test_repeats(tmp_path: Path) -> None:
         )
         np.testing.assert_array_equal(one(seen), again(seen))
         assert not np.array_equal(one(seen), another(seen))
+
+
+def test_central_critics_to_the_end(tmp_path: Path) -> None:
+    """The command with them writes its results, too, and how to repeat them."""
+    result = smoke.run("cleanrl", tmp_path, *QUICK, "--critic", "central")
+    assert result["method"] == "mappo"
+    assert result["command"].startswith("python examples/train_cleanrl.py --task transfer_cube")
+    assert "--critic central" in result["command"]
+    policy = load_file(tmp_path / "mappo_transfer_cube_left.npz", "transfer_cube", "left")
+    assert policy.network.side == "left"
