@@ -8,13 +8,13 @@ import warnings
 
 with warnings.catch_warnings():
     # Without a screen, MuJoCo's default window library warns when it is imported. Pictures here
-    # choose their own backend (see aloha_marl.rendering), so the warning would only confuse.
+    # choose their own backend (see aloha_marl.rendering.pictures), so the warning would only confuse.
     warnings.simplefilter("ignore")
     try:
         import mujoco  # imported first, for the filter above
     except Exception:
         # MuJoCo refuses to load when MUJOCO_GL names what is unknown or not installed. States need no
-        # OpenGL, and the first picture says what is wrong (see aloha_marl.rendering).
+        # OpenGL, and the first picture says what is wrong (see aloha_marl.rendering.pictures).
         _asked = os.environ.get("MUJOCO_GL")
         if not _asked:
             raise
@@ -26,13 +26,13 @@ with warnings.catch_warnings():
 
 from aloha_marl import policies, wrappers
 from aloha_marl.arms import AGENTS, GROUP_MAP
-from aloha_marl.options import Options
-from aloha_marl.parallel_env import AlohaParallelEnv
-from aloha_marl.registration import register
-from aloha_marl.single_agent import AlohaSingleAgent
-from aloha_marl.single_agent_vector import AlohaSingleAgentVector
+from aloha_marl.core.options import Options
+from aloha_marl.envs.parallel_env import AlohaParallelEnv
+from aloha_marl.envs.registration import register
+from aloha_marl.envs.single_agent import AlohaSingleAgent
+from aloha_marl.envs.single_agent_vector import AlohaSingleAgentVector
+from aloha_marl.envs.vector_env import AlohaVectorEnv
 from aloha_marl.tasks import TASKS, Task
-from aloha_marl.vector_env import AlohaVectorEnv
 
 __version__ = "0.1.0"
 

@@ -1,6 +1,6 @@
 """PettingZoo module of the task ``transfer_cube``: ``parallel_env``, ``env`` and ``raw_env``."""
 
-from aloha_marl.pettingzoo_module import constructors
+from aloha_marl.envs.pettingzoo import constructors
 
 parallel_env, env, raw_env = constructors("transfer_cube")
 

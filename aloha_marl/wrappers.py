@@ -1,7 +1,7 @@
 """Imperfect arms: noisy or late observations, late actions, an arm that freezes.
 
-PettingZoo wrappers that go round an :class:`~aloha_marl.parallel_env.AlohaParallelEnv` or an
-:class:`~aloha_marl.vector_env.AlohaVectorEnv`, one round the other in any order::
+PettingZoo wrappers that go round an :class:`~aloha_marl.envs.parallel_env.AlohaParallelEnv` or an
+:class:`~aloha_marl.envs.vector_env.AlohaVectorEnv`, one round the other in any order::
 
     env = ActionDelay(ObservationNoise(env, {"joint_pos": 0.01}), steps=2, agents=["left_arm"])
 
@@ -27,12 +27,12 @@ import numpy as np
 from pettingzoo import ParallelEnv
 from pettingzoo.utils import BaseParallelWrapper
 
-from aloha_marl.agents import AgentID, batch_of, row_of, with_rows
-from aloha_marl.core import Core
-from aloha_marl.episodes import vector_infos
-from aloha_marl.options import at_least, choose, is_whole
-from aloha_marl.parallel_env import AlohaParallelEnv
-from aloha_marl.vector_env import AlohaVectorEnv
+from aloha_marl.checks import at_least, choose, is_whole
+from aloha_marl.core.core import Core
+from aloha_marl.envs.episodes import vector_infos
+from aloha_marl.envs.parallel_env import AlohaParallelEnv
+from aloha_marl.envs.per_arm import AgentID, batch_of, row_of, with_rows
+from aloha_marl.envs.vector_env import AlohaVectorEnv
 
 _Env = ParallelEnv[AgentID, Any, Any] | AlohaVectorEnv
 _NEVER = np.iinfo(int).max

@@ -16,7 +16,7 @@ from mujoco.batch import Batch
 
 from aloha_marl import AGENTS, AlohaParallelEnv, AlohaSingleAgent, AlohaVectorEnv
 from aloha_marl.arms import ACTION_SIZE, JOINTS, SIDES
-from aloha_marl.core import State
+from aloha_marl.core.core import State
 
 SEED = 0
 SUBSTEPS = 10

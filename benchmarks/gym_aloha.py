@@ -27,7 +27,7 @@ from rich.console import Console
 from throughput import machine
 
 from aloha_marl import AlohaParallelEnv
-from aloha_marl.rendering import driver
+from aloha_marl.rendering.pictures import driver
 
 ROOT = Path(__file__).parent.parent
 STEPPING = Path(__file__).with_name("stepping.py")

@@ -26,7 +26,7 @@ from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 from report import Measurement, plot, print_tables
 
 from aloha_marl import AGENTS, TASKS, AlohaParallelEnv, AlohaVectorEnv, policies
-from aloha_marl.core import Core, State
+from aloha_marl.core.core import Core, State
 
 STEPS = 2000
 """In a timing, of all rows together: some 0.4 s. A batch makes at least ``LEAST_STEPS`` though."""

@@ -10,8 +10,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from aloha_marl.arms import SIDES
-from aloha_marl.control import CONTROLS
-from aloha_marl.tables import Table
+from aloha_marl.cli.tables import Table
+from aloha_marl.control.modes import CONTROLS
 from aloha_marl.tasks import SUCCESS, TASKS
 
 FOLDER = Path(__file__).parent

@@ -9,10 +9,10 @@ import argparse
 import math
 from pathlib import Path
 
-from aloha_marl.crossplay import Crossplay, crossplay
-from aloha_marl.heat_map import draw_heat_map
+from aloha_marl.cli.tables import Table
+from aloha_marl.evaluation.pairs import Crossplay, crossplay
 from aloha_marl.policies import NAMES, STYLES, load
-from aloha_marl.tables import Table
+from aloha_marl.recording.heat_map import draw_heat_map
 from aloha_marl.tasks import TASKS
 
 FOLDER = Path(__file__).parent
@@ -35,7 +35,7 @@ aloha-marl crossplay --out docs && python docs/crossplay.py
 ```
 
 plays all pairs, {episodes} episodes each, and makes this page. Names of other policies may follow
-`crossplay`; `aloha_marl.crossplay.crossplay` does the same with policies of your own.
+`crossplay`; `aloha_marl.evaluation.pairs.crossplay` does the same with policies of your own.
 
 ## What it shows
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from aloha_marl.arms import SIDES
-from aloha_marl.evaluation import wilson
+from aloha_marl.cli.tables import Table
+from aloha_marl.evaluation.evaluator import wilson
 from aloha_marl.policies.learned import WEIGHTS, Network
-from aloha_marl.tables import Table
 from aloha_marl.tasks import TASKS
 
 FOLDER = Path(__file__).parent

@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from aloha_marl import TASKS, policies
-from aloha_marl.evaluation import environment, play
-from aloha_marl.recording import record, tile
-from aloha_marl.rendering import camera_names
+from aloha_marl.evaluation.evaluator import environment, play
+from aloha_marl.recording.video import record, tile
+from aloha_marl.rendering.pictures import camera_names
 
 FOLDER = Path(__file__).parent
 SEED = 3

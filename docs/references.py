@@ -10,8 +10,8 @@ from typing import Any
 
 from aloha_marl import policies
 from aloha_marl.arms import SIDES
-from aloha_marl.control import CONTROLS
-from aloha_marl.crossplay import crossplay
+from aloha_marl.control.modes import CONTROLS
+from aloha_marl.evaluation.pairs import crossplay
 from aloha_marl.policies import Policy
 from aloha_marl.tasks import TASKS
 

@@ -12,7 +12,7 @@ import numpy as np
 
 import aloha_marl
 from aloha_marl.arms import SIDES
-from aloha_marl.readings import Readings
+from aloha_marl.simulation.readings import Readings
 from aloha_marl.tasks import SUCCESS
 from aloha_marl.tasks.base import CLEARANCE, START_HEIGHT
 

@@ -23,8 +23,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import nn
 
 from aloha_marl import AGENTS, TASKS, AlohaVectorEnv
-from aloha_marl.control import GRIPPER
-from aloha_marl.observations import Layout
+from aloha_marl.control.modes import GRIPPER
+from aloha_marl.core.observations import Layout
 from aloha_marl.policies import Policy, load
 from aloha_marl.policies.learned import OUTPUTS, LearnedPolicy, network_inputs
 from aloha_marl.policies.motion import View

@@ -27,8 +27,8 @@ from torch import nn
 
 from aloha_marl import AGENTS, AlohaVectorEnv
 from aloha_marl.arms import ACTION_SIZE
-from aloha_marl.control import GRIPPER
-from aloha_marl.core import State
+from aloha_marl.control.modes import GRIPPER
+from aloha_marl.core.core import State
 from aloha_marl.policies.learned import network_inputs
 from aloha_marl.policies.motion import View
 from aloha_marl.tasks import SUCCESS, ShapedTask

@@ -21,8 +21,8 @@ from torch import nn
 
 from aloha_marl import AGENTS, TASKS
 from aloha_marl.arms import SIDES
-from aloha_marl.commands import progress, report
-from aloha_marl.evaluation import evaluate
+from aloha_marl.cli.app import progress, report
+from aloha_marl.evaluation.evaluator import evaluate
 from aloha_marl.policies.learned import LearnedPolicy, Network
 
 OPTIONS: dict[str, Any] = {"control": "joint_delta", "reward": "dense"}
@@ -62,7 +62,7 @@ def ppo_parser(description: str | None) -> argparse.ArgumentParser:
 
 @dataclasses.dataclass
 class Actor:
-    """One arm's policy, as :func:`aloha_marl.evaluation.evaluate` takes it.
+    """One arm's policy, as :func:`aloha_marl.evaluation.evaluator.evaluate` takes it.
 
     Attributes:
         act: (D,) observation to (7,) action.

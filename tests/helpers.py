@@ -16,10 +16,10 @@ from gymnasium.vector import AutoresetMode
 
 import aloha_marl
 from aloha_marl.arms import AGENTS, FINGERS, JOINTS, PADS_MEET, SIDES
-from aloha_marl.control import CONTROLS
-from aloha_marl.observations import SCOPES
-from aloha_marl.options import OBS_TYPES, RENDER_QUALITIES, STARTS
-from aloha_marl.rewards import CREDITS, REWARDS
+from aloha_marl.control.modes import CONTROLS
+from aloha_marl.core.observations import SCOPES
+from aloha_marl.core.options import OBS_TYPES, RENDER_QUALITIES, STARTS
+from aloha_marl.core.rewards import CREDITS, REWARDS
 from aloha_marl.tasks import TASKS
 
 DATA = Path(__file__).parent / "data"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from aloha_marl.arms import AGENTS, SIDES
-from aloha_marl.observations import Layout
+from aloha_marl.core.observations import Layout
 from aloha_marl.policies import Policy
 from aloha_marl.policies.motion import (
     CLOSED,

@@ -1,4 +1,4 @@
-"""The modules import one another in one direction, and nothing heavy before it is needed."""
+"""The package's rooms import one another in one direction, and nothing heavy before it is needed."""
 
 from __future__ import annotations
 
@@ -13,38 +13,15 @@ import pytest
 import aloha_marl
 
 PACKAGE = Path(aloha_marl.__file__).parent
-LAYERS = (
-    ("arms",),
-    ("visuals", "scene"),
-    ("simulation", "readings", "kinematics", "randomization"),
-    ("batch_simulation",),
-    ("observations", "control", "tasks"),
-    ("rewards", "metrics"),
-    ("options",),
-    ("core",),
-    ("gym_aloha_scene", "rendering"),
-    ("agents", "viewer"),
-    ("merged", "episodes", "parallel_env"),
-    ("vector_env", "pettingzoo_module"),
-    ("wrappers",),
-    ("single_agent", "transfer_cube_v0", "insertion_v0"),
-    ("single_agent_vector",),
-    ("registration", "dm_environment", "policies"),
-    ("evaluation", "tables"),
-    ("integrations",),
-    ("recording", "overlay", "strips", "playback", "remedies", "doctor", "crossplay"),
-    ("heat_map",),
-    ("commands",),
-    ("cli",),
-)
+ROOMS = """
+arms checks | scene | simulation | control | tasks | core | rendering policies | envs
+| wrappers transfer_cube_v0 insertion_v0 | evaluation | recording integrations | cli
+"""
+"""A file imports from its own room and from those left of it."""
+
 HEAVY = ("gym_aloha", "OpenGL", "dm_control", "dm_env", "scipy")
 HEAVY += ("torch", "tensordict", "torchrl", "benchmarl", "ray", "stable_baselines3")
 HEAVY += ("imageio", "matplotlib", "PIL", "rich", "typer")
-
-
-def unit(module: str) -> str:
-    """The first name below the package: a module, or a folder of modules."""
-    return module.removeprefix("aloha_marl.").split(".")[0]
 
 
 def modules() -> dict[str, set[str]]:
@@ -64,32 +41,28 @@ def modules() -> dict[str, set[str]]:
                 for alias in node.names:  # a module of a package, or a name in a module
                     inner = f"{node.module}.{alias.name}"
                     imported.add(inner if inner in trees else node.module)
-        graph[name] = {module for module in imported if module.startswith("aloha_marl.")}
+        graph[name] = {module for module in imported if module.split(".")[0] == "aloha_marl"}
     return graph
+
+
+def test_rooms() -> None:
+    """Files import from their own room and from those left of it, and never the package's face."""
+    rank = {room: i for i, rooms in enumerate(ROOMS.split("|")) for room in rooms.split()}
+    for module, imported in modules().items():
+        if module == "aloha_marl":
+            continue
+        room = module.split(".")[1]
+        assert room in rank, f"{module} has no place in ROOMS"
+        for other in imported:
+            assert other != "aloha_marl", f"{module} imports the package's face"
+            own = other.split(".")[1]
+            left = rank[own] < rank[room]
+            assert left or own == room, f"{module} imports {other}"
 
 
 def test_no_cycles() -> None:
     """No module needs itself, not even through a function's import."""
-    order = list(TopologicalSorter(modules()).static_order())
-    assert order.index("aloha_marl.arms") < order.index("aloha_marl.core")
-    assert order.index("aloha_marl.core") < order.index("aloha_marl.parallel_env")
-
-
-def test_order() -> None:
-    """Modules import from their own layer and those before it only."""
-    rank = {name: i for i, layer in enumerate(LAYERS) for name in layer}
-    for module, imported in modules().items():
-        own = unit(module)
-        if module == "aloha_marl":
-            continue
-        assert own in rank, f"{own} has no place in LAYERS"
-        for other in map(unit, imported):
-            assert rank.get(other, 0) <= rank[own], f"{module} imports {other}"
-
-
-def test_arms_import_nothing() -> None:
-    """The vocabulary stands alone."""
-    assert modules()["aloha_marl.arms"] == set()
+    TopologicalSorter(modules()).prepare()
 
 
 def loaded(code: str) -> set[str]:

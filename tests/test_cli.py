@@ -16,9 +16,11 @@ pytest.importorskip("rich")
 
 from typer.testing import CliRunner
 
-from aloha_marl import cli, commands, policies, recording
-from aloha_marl.control import CONTROLS
-from aloha_marl.observations import SCOPES, Layout
+from aloha_marl import cli, policies
+from aloha_marl.cli import app as commands
+from aloha_marl.control.modes import CONTROLS
+from aloha_marl.core.observations import SCOPES, Layout
+from aloha_marl.recording import video as recording
 from aloha_marl.tasks import TASKS
 
 
@@ -201,7 +203,7 @@ def test_without_extra(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line that says what to install."""
     for name in [name for name in sys.modules if name.split(".")[0] == library]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delitem(sys.modules, "aloha_marl.commands")
+    monkeypatch.delitem(sys.modules, "aloha_marl.cli.app")
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(SystemExit, match=rf"needs {library}: pip install 'aloha_marl\[cli\]'"):
         cli.main()

@@ -8,8 +8,8 @@ from helpers import make
 
 import aloha_marl
 from aloha_marl.arms import GRIPPER_SPAN, JOINT_LIMITS, JOINTS
-from aloha_marl.control import CONTROLS, Control, EndEffectorDelta
-from aloha_marl.kinematics import forward, rotation_matrix, rotation_vector
+from aloha_marl.control.kinematics import forward, rotation_matrix, rotation_vector
+from aloha_marl.control.modes import CONTROLS, Control, EndEffectorDelta
 
 LOW, HIGH = np.transpose(JOINT_LIMITS)
 HOME = (0.0, -0.96, 1.16, 0.0, -0.3, 0.0)

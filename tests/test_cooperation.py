@@ -8,7 +8,7 @@ from one_arm import ATTEMPTS, alone
 
 import aloha_marl
 from aloha_marl.arms import AGENTS
-from aloha_marl.evaluation import evaluate
+from aloha_marl.evaluation.evaluator import evaluate
 
 SEEDS = range(500, 508)
 

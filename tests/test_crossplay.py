@@ -12,9 +12,9 @@ import pytest
 
 from aloha_marl import policies
 from aloha_marl.arms import AGENTS, SIDES
-from aloha_marl.crossplay import Crossplay, crossplay
-from aloha_marl.evaluation import Episode, evaluate, wilson
-from aloha_marl.heat_map import draw_heat_map
+from aloha_marl.evaluation.evaluator import Episode, evaluate, wilson
+from aloha_marl.evaluation.pairs import Crossplay, crossplay
+from aloha_marl.recording.heat_map import draw_heat_map
 
 
 def made_up(counts: list[list[int]], episodes: int, names: tuple[str, ...]) -> Crossplay:

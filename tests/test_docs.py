@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from one_arm import ATTEMPTS
 
-from aloha_marl.control import CONTROLS
-from aloha_marl.evaluation import wilson
-from aloha_marl.options import Options
+from aloha_marl.cli.tables import as_markdown, tables
+from aloha_marl.control.modes import CONTROLS
+from aloha_marl.core.options import Options
+from aloha_marl.evaluation.evaluator import wilson
 from aloha_marl.policies import STYLES
-from aloha_marl.tables import as_markdown, tables
 from aloha_marl.tasks import TASKS
 
 ROOT = Path(__file__).parent.parent

@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 from helpers import make
 
-from aloha_marl import remedies, rendering
-from aloha_marl.doctor import SIZES, Report, diagnose, draw
-from aloha_marl.remedies import (
+from aloha_marl.cli import diagnosis as remedies
+from aloha_marl.cli.diagnosis import (
     ICD_CONTENT,
     ICD_FOLDERS,
     ICD_NAME,
@@ -26,7 +25,9 @@ from aloha_marl.remedies import (
     Finding,
     Machine,
 )
-from aloha_marl.rendering import BACKENDS, backend
+from aloha_marl.cli.doctor import SIZES, Report, diagnose, draw
+from aloha_marl.rendering import pictures as rendering
+from aloha_marl.rendering.pictures import BACKENDS, backend
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what is mended is Linux")
 
@@ -251,7 +252,7 @@ def test_draws_here() -> None:
 def run(monkeypatch: pytest.MonkeyPatch, report: Report | None, *arguments: str) -> tuple[int, str]:
     """Exit code and output of the command at 80 columns, with a report made up or its own."""
     testing = pytest.importorskip("typer.testing")
-    from aloha_marl import commands
+    from aloha_marl.cli import app as commands
 
     if report is not None:
         monkeypatch.setattr(commands, "diagnose", lambda _: report)

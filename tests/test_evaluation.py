@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 import aloha_marl
-from aloha_marl import policies, recording
-from aloha_marl.evaluation import Episode, Evaluation, evaluate, play, wilson
-from aloha_marl.metrics import BOTH, OWN
-from aloha_marl.observations import SCOPES, WIDENING
+from aloha_marl import policies
+from aloha_marl.core.metrics import BOTH, OWN
+from aloha_marl.core.observations import SCOPES, WIDENING
+from aloha_marl.evaluation.evaluator import Episode, Evaluation, evaluate, play, wilson
+from aloha_marl.recording import video as recording
 
 
 class Still:

@@ -14,8 +14,8 @@ from helpers import ARM, ROBOT, put
 from pettingzoo.test import parallel_api_test
 
 import aloha_marl
-from aloha_marl import kinematics
 from aloha_marl.arms import JOINTS, PADS_MEET, SIDES
+from aloha_marl.control import kinematics
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 HANDLE = 0.02  # half width [m]

@@ -14,8 +14,8 @@ import pytest
 from helpers import SMALL, make, sample
 from test_gym_aloha import IDS
 
-from aloha_marl import gym_aloha_scene
-from aloha_marl.rendering import camera_names
+from aloha_marl.rendering import gym_aloha as gym_aloha_scene
+from aloha_marl.rendering.pictures import camera_names
 from aloha_marl.tasks import TransferCube
 
 SEED = 1

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import aloha_marl
-from aloha_marl import kinematics
 from aloha_marl.arms import JOINT_LIMITS, JOINTS, SIDES
+from aloha_marl.control import kinematics
 
 
 @pytest.fixture(scope="module")

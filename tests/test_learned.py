@@ -16,9 +16,9 @@ import pytest
 import aloha_marl
 from aloha_marl import policies
 from aloha_marl.arms import AGENTS, SIDES
-from aloha_marl.control import CONTROLS
-from aloha_marl.crossplay import crossplay
-from aloha_marl.observations import Layout
+from aloha_marl.control.modes import CONTROLS
+from aloha_marl.core.observations import Layout
+from aloha_marl.evaluation.pairs import crossplay
 from aloha_marl.policies.learned import (
     METHODS,
     WEIGHTS,

@@ -10,7 +10,7 @@ from helpers import ROBOT, in_hand, make, physics, put, sample, touching
 
 import aloha_marl
 from aloha_marl.arms import AGENTS, CONTROL_TIMESTEP, SIDES
-from aloha_marl.metrics import BOTH, IDLE_SPEED, OWN
+from aloha_marl.core.metrics import BOTH, IDLE_SPEED, OWN
 
 NAMES = {*BOTH, *OWN}
 

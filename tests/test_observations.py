@@ -23,9 +23,9 @@ from helpers import (
 
 import aloha_marl
 from aloha_marl.arms import AGENTS, FINGERS, SIDES
-from aloha_marl.control import CONTROLS
-from aloha_marl.observations import SCOPES, Layout
-from aloha_marl.rewards import REWARDS
+from aloha_marl.control.modes import CONTROLS
+from aloha_marl.core.observations import SCOPES, Layout
+from aloha_marl.core.rewards import REWARDS
 
 SIZES: dict[str, Callable[[int], int]] = {
     "proprioception": lambda k: 29,

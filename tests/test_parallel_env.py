@@ -35,8 +35,8 @@ from pettingzoo.test import (
 )
 
 import aloha_marl
-from aloha_marl.merged import OBS_TYPES as SINGLE_OBS_TYPES
-from aloha_marl.options import OBS_TYPES, PICTURE_MODES, Options
+from aloha_marl.core.options import OBS_TYPES, PICTURE_MODES, Options
+from aloha_marl.envs.merged import OBS_TYPES as SINGLE_OBS_TYPES
 
 # What PettingZoo's tests say of environments that are as they should be. Names like left_arm are a
 # choice; dict observations are allowed, but hinted at.

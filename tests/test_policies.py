@@ -9,9 +9,9 @@ import pytest
 import aloha_marl
 from aloha_marl import policies
 from aloha_marl.arms import AGENTS
-from aloha_marl.control import CONTROLS
-from aloha_marl.crossplay import crossplay
-from aloha_marl.observations import Layout
+from aloha_marl.control.modes import CONTROLS
+from aloha_marl.core.observations import Layout
+from aloha_marl.evaluation.pairs import crossplay
 from aloha_marl.policies.adapters import ADAPTERS
 from aloha_marl.policies.motion import View
 from aloha_marl.policies.noise import Noise

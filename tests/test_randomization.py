@@ -11,7 +11,7 @@ from helpers import ROBOT, SMALL, free_joint, make, objects, put, same, sample
 
 import aloha_marl
 from aloha_marl.arms import SIDES
-from aloha_marl.randomization import RANGES
+from aloha_marl.scene.randomization import RANGES
 
 ALL: dict[str, tuple[float, float]] = {
     "object_mass": (0.5, 2.0),
@@ -349,7 +349,7 @@ def test_bad_ranges(task: str, ranges: Any, named: tuple[str, ...]) -> None:
 
 def test_meshes_can_not_be_scaled(task: str) -> None:
     """An object made of a mesh is refused, and named."""
-    from aloha_marl.randomization import Randomization
+    from aloha_marl.scene.randomization import Randomization
 
     env = make(task)
     model = env.model

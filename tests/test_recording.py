@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 
 import aloha_marl
-from aloha_marl import policies, strips
-from aloha_marl.evaluation import Episode, environment, play
-from aloha_marl.observations import Layout
-from aloha_marl.overlay import Overlay
-from aloha_marl.parallel_env import AlohaParallelEnv
-from aloha_marl.recording import record, tile
-from aloha_marl.strips import plot_episode
+from aloha_marl import policies
+from aloha_marl.core.observations import Layout
+from aloha_marl.envs.parallel_env import AlohaParallelEnv
+from aloha_marl.evaluation.evaluator import Episode, environment, play
+from aloha_marl.recording import plots as strips
+from aloha_marl.recording.overlay import Overlay
+from aloha_marl.recording.plots import plot_episode
+from aloha_marl.recording.video import record, tile
 from aloha_marl.tasks import TASKS
 
 imageio = pytest.importorskip("imageio.v2")
@@ -254,8 +255,8 @@ def test_plot_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 HEADLESS = """
 import sys
 from aloha_marl import policies
-from aloha_marl.recording import record
-from aloha_marl.strips import plot_episode
+from aloha_marl.recording.video import record
+from aloha_marl.recording.plots import plot_episode
 arms = policies.load("random", "insertion")
 size = {"visualization_width": 64, "visualization_height": 48}
 record("insertion", arms, 0, "film.mp4", overlay=True, max_cycles=3, **size)
@@ -308,7 +309,7 @@ def run(*arguments: str, code: int = 0) -> str:
     pytest.importorskip("rich")
     from typer.testing import CliRunner
 
-    from aloha_marl import commands
+    from aloha_marl.cli import app as commands
 
     runner = CliRunner(env={"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"})
     result = runner.invoke(commands.app, ["record-video", *arguments])
@@ -329,7 +330,7 @@ def test_command(tmp_path: Path) -> None:
 
 def test_command_options(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every option arrives; a random episode begins anew for the plot."""
-    from aloha_marl import commands
+    from aloha_marl.cli import app as commands
 
     made = []
 

@@ -16,7 +16,7 @@ from helpers import free_joint, in_hand, make, objects, put, sample
 
 import aloha_marl
 from aloha_marl.arms import SIDES
-from aloha_marl.rendering import camera_names
+from aloha_marl.rendering.pictures import camera_names
 
 CAMERAS = {
     "top",

@@ -26,8 +26,8 @@ from helpers import (
 )
 
 import aloha_marl
-from aloha_marl.dm_environment import AlohaDmEnv
-from aloha_marl.merged import OBS_TYPES
+from aloha_marl.envs.dm_env import AlohaDmEnv
+from aloha_marl.envs.merged import OBS_TYPES
 
 
 def single(task: str, obs_type: str = "state", **options: Any) -> aloha_marl.AlohaSingleAgent:

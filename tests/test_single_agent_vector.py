@@ -17,8 +17,8 @@ from gymnasium.wrappers.vector import (
 from helpers import SMALL, assert_alike, every_mode
 
 import aloha_marl
-from aloha_marl.merged import OBS_TYPES
-from aloha_marl.single_agent import make, make_gym_aloha
+from aloha_marl.envs.merged import OBS_TYPES
+from aloha_marl.envs.single_agent import make, make_gym_aloha
 
 PREFIXES = {"": make, "GymAloha": make_gym_aloha}
 

@@ -27,8 +27,8 @@ from helpers import (
 from one_by_one import OneByOne, make_batch, play_both, random_actions
 
 import aloha_marl
-from aloha_marl.core import State
-from aloha_marl.episodes import vector_infos
+from aloha_marl.core.core import State
+from aloha_marl.envs.episodes import vector_infos
 
 JUMPY = {"control": "joint_position", "max_joint_speed": None}
 

@@ -27,10 +27,11 @@ from helpers import TASK_NAMES, make, objects, physics, same, sample
 from pettingzoo.test import render_test
 
 import aloha_marl
-from aloha_marl import playback, policies
-from aloha_marl.pettingzoo_module import constructors
-from aloha_marl.playback import BACKSPACE, ENTER, SPACE, Playback
-from aloha_marl.rendering import WINDOWS
+from aloha_marl import policies
+from aloha_marl.envs.pettingzoo import constructors
+from aloha_marl.recording import playback
+from aloha_marl.recording.playback import BACKSPACE, ENTER, SPACE, Playback
+from aloha_marl.rendering.pictures import WINDOWS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Xvfb is an X server")
 
@@ -441,7 +442,7 @@ def test_view() -> None:
     """The command plays, says its keys and what came of the episodes, and ends with its window."""
     from typer.testing import CliRunner
 
-    from aloha_marl import commands
+    from aloha_marl.cli import app as commands
 
     def close_it() -> None:
         while not WINDOWS:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from aloha_marl.core.options import Options
+from aloha_marl.envs.vector_env import AlohaVectorEnv
 from aloha_marl.integrations.requirements import library
-from aloha_marl.options import Options
-from aloha_marl.vector_env import AlohaVectorEnv
 
 with library("benchmarl"):
     from benchmarl.environments import Task, TaskClass
@@ -19,7 +19,7 @@ with library("benchmarl"):
 class AlohaClass(TaskClass):
     """What BenchMARL asks of an environment.
 
-    Its configuration is the options of :class:`~aloha_marl.vector_env.AlohaVectorEnv`. All
+    Its configuration is the options of :class:`~aloha_marl.envs.vector_env.AlohaVectorEnv`. All
     environments of a worker are one :class:`~aloha_marl.integrations.torchrl.AlohaEnv`. A central
     critic gets the state.
     """

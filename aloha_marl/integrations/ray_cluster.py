@@ -7,9 +7,9 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from aloha_marl.evaluation import Episode, play, versions
+from aloha_marl.envs.parallel_env import AlohaParallelEnv
+from aloha_marl.evaluation.evaluator import Episode, play, versions
 from aloha_marl.integrations.requirements import library
-from aloha_marl.parallel_env import AlohaParallelEnv
 from aloha_marl.policies import Policy
 
 with library("rllib"):

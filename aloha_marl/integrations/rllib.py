@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from aloha_marl.envs.parallel_env import AlohaParallelEnv
 from aloha_marl.integrations.requirements import library
-from aloha_marl.parallel_env import AlohaParallelEnv
 
 with library("rllib"):
     from ray.rllib.env.wrappers.pettingzoo_env import ParallelPettingZooEnv
@@ -21,7 +21,7 @@ class AlohaEnv(ParallelPettingZooEnv):
     is mended here.
 
     Args:
-        config: task and options of :class:`~aloha_marl.parallel_env.AlohaParallelEnv`.
+        config: task and options of :class:`~aloha_marl.envs.parallel_env.AlohaParallelEnv`.
     """
 
     def __init__(self, config: Mapping[str, Any]):

@@ -10,9 +10,9 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
+from aloha_marl.envs.single_agent_vector import AlohaSingleAgentVector
+from aloha_marl.envs.vector_env import AlohaVectorEnv
 from aloha_marl.integrations.requirements import library
-from aloha_marl.single_agent_vector import AlohaSingleAgentVector
-from aloha_marl.vector_env import AlohaVectorEnv
 
 with library("sb3"):
     from stable_baselines3.common.vec_env import VecEnv

@@ -14,8 +14,8 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
+from aloha_marl.envs.vector_env import AlohaVectorEnv
 from aloha_marl.integrations.requirements import library
-from aloha_marl.vector_env import AlohaVectorEnv
 
 with library("torchrl"):
     import torch

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from aloha_marl.control import GRIPPER, EndEffectorDelta, JointDelta, JointPosition
-from aloha_marl.kinematics import forward, rotation_vector
+from aloha_marl.control.kinematics import forward, rotation_vector
+from aloha_marl.control.modes import GRIPPER, EndEffectorDelta, JointDelta, JointPosition
 from aloha_marl.policies.motion import View
 
 

@@ -7,8 +7,8 @@ from typing import Protocol
 import numpy as np
 
 from aloha_marl.arms import AGENTS, SIDES
-from aloha_marl.control import CONTROLS
-from aloha_marl.options import choose
+from aloha_marl.checks import choose
+from aloha_marl.control.modes import CONTROLS
 from aloha_marl.policies.learned import METHODS, load_learned
 from aloha_marl.policies.scripted import EXPERTS, SCOPES, ScriptedPolicy
 from aloha_marl.policies.styles import STYLES

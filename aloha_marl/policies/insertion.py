@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aloha_marl.kinematics import rotation_vector
+from aloha_marl.control.kinematics import rotation_vector
 from aloha_marl.policies.motion import (
     CLOSED,
     Motion,

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from aloha_marl.arms import JOINTS, SIDES
-from aloha_marl.control import GRIPPER, JointDelta
-from aloha_marl.observations import Layout
-from aloha_marl.options import choose
+from aloha_marl.checks import choose
+from aloha_marl.control.modes import GRIPPER, JointDelta
+from aloha_marl.core.observations import Layout
 from aloha_marl.policies.adapters import ADAPTERS
 from aloha_marl.policies.motion import CLOSED, OPEN, View, view_of
 from aloha_marl.policies.scripted import SCOPES

@@ -12,8 +12,8 @@ import dataclasses
 import numpy as np
 
 from aloha_marl.arms import JOINT_LIMITS
-from aloha_marl.kinematics import forward, inverse, rotation_matrix, rotation_vector
-from aloha_marl.observations import Layout
+from aloha_marl.control.kinematics import forward, inverse, rotation_matrix, rotation_vector
+from aloha_marl.core.observations import Layout
 
 MAX_JOINT_STEP = 0.05
 """How far a joint's target moves in a step at most [rad]: more, and the joints break loose from the

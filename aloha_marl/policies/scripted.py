@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from aloha_marl.arms import JOINTS
-from aloha_marl.observations import Layout
+from aloha_marl.core.observations import Layout
 from aloha_marl.policies import insertion, transfer_cube
 from aloha_marl.policies.adapters import ADAPTERS
 from aloha_marl.policies.motion import Motion, View, drive, view_of

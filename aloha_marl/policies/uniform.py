@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from aloha_marl.control import CONTROLS
-from aloha_marl.observations import Layout
+from aloha_marl.control.modes import CONTROLS
+from aloha_marl.core.observations import Layout
 from aloha_marl.policies.noise import Noise
 from aloha_marl.tasks import TASKS
 

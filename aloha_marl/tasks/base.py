@@ -10,8 +10,8 @@ from typing import cast
 
 import numpy as np
 
-from aloha_marl.readings import Readings
-from aloha_marl.scene import SceneSpec, assets_directory
+from aloha_marl.scene.scene import SceneSpec, assets_directory
+from aloha_marl.simulation.readings import Readings
 
 SUCCESS = 4
 """The stage that ends an episode."""

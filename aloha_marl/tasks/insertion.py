@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aloha_marl.readings import Readings
+from aloha_marl.simulation.readings import Readings
 from aloha_marl.tasks.base import (
     CLEARANCE,
     PUT_DOWN,

@@ -14,7 +14,7 @@ import torch
 
 from aloha_marl import AGENTS, TASKS, policies
 from aloha_marl.arms import SIDES
-from aloha_marl.observations import Layout
+from aloha_marl.core.observations import Layout
 from aloha_marl.policies.learned import load_file
 
 cleanrl = smoke.example("cleanrl")

@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from aloha_marl import AGENTS, TASKS
 from aloha_marl.arms import SIDES
-from aloha_marl.observations import Layout
+from aloha_marl.core.observations import Layout
 from aloha_marl.policies.learned import load_file
 
 imitate = smoke.example("imitate")

@@ -17,8 +17,9 @@ import smoke
 from ray.cluster_utils import Cluster
 from typer.testing import CliRunner
 
-from aloha_marl import commands, policies
-from aloha_marl.evaluation import evaluate
+from aloha_marl import policies
+from aloha_marl.cli import app as commands
+from aloha_marl.evaluation.evaluator import evaluate
 from aloha_marl.integrations import ray_cluster
 from aloha_marl.policies import Policy
 

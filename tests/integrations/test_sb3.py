@@ -19,8 +19,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, Ve
 
 import aloha_marl
 from aloha_marl import AGENTS, AlohaSingleAgent, AlohaSingleAgentVector, AlohaVectorEnv, policies
-from aloha_marl.agents import row_of
 from aloha_marl.arms import ACTION_SIZE
+from aloha_marl.envs.per_arm import row_of
 from aloha_marl.integrations.stable_baselines3 import ArmsVecEnv, MergedVecEnv
 from aloha_marl.wrappers import Freeze, ObservationNoise
 

@@ -1,0 +1,5 @@
+"""``python -m aloha_marl.cli``, the same as ``aloha-marl``."""
+
+from aloha_marl.cli import main
+
+main()

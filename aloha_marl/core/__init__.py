@@ -1,0 +1,1 @@
+"""A task on n simulations: starts, steps, stages, rewards, observations, states."""

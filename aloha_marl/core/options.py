@@ -1,0 +1,143 @@
+"""The keywords every front door takes, checked in one place."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import numbers
+from collections.abc import Mapping
+from typing import Any
+
+from aloha_marl.arms import AGENTS
+from aloha_marl.checks import at_least, choose
+from aloha_marl.control.modes import CONTROLS
+from aloha_marl.core.observations import SCOPES
+from aloha_marl.core.rewards import CREDITS, REWARDS
+from aloha_marl.scene.randomization import RANGES, check_ranges
+from aloha_marl.tasks import TASKS, Task
+
+OBS_TYPES = ("state", "pixels", "pixels_agent_pos")
+STARTS = ("random", "gym_aloha")
+PICTURE_MODES = ("rgb_array", "depth_array")
+RENDER_MODES = (*PICTURE_MODES, "human")
+RENDER_QUALITIES = ("fast", "high")
+
+
+def make_task(task: str | Task) -> Task:
+    """The task of that name, or the given task itself.
+
+    Raises:
+        ValueError: there is no task of that name.
+    """
+    return task if isinstance(task, Task) else TASKS[choose("task", task, TASKS)]()
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Keywords of :func:`aloha_marl.parallel_env` and of every other front door.
+
+    Attributes:
+        obs_type: "state", "pixels" (own wrist camera and ``top``) or "pixels_agent_pos" (both).
+        scope: what one arm may know: "partner", "local", "proprioception" or "full".
+        control: what the actions mean: "joint_position", "joint_position_normalized", "joint_delta" or
+            "ee_delta".
+        reward: "staged" (the stage at every step), "sparse" (1 on success) or "dense" (each arm's own
+            progress, at most 1 in an episode).
+        credit: "team" (both arms get the mean of their shares) or "individual" (each its own). Of
+            "staged" and "sparse" both have the same share.
+        rules: how stages are judged, "strict" or "gym_aloha".
+        start: "random" (any yaw, joints +-0.1 rad) or "gym_aloha" (fixed arms, no yaw).
+        max_cycles: control steps (50 Hz) until an episode is truncated.
+        max_joint_speed: limit of the speed of the commanded joint targets [rad/s], or None. Without
+            it full-range actions make the simulation diverge in about 0.5 % of the steps.
+        metrics: whether infos tell how the arms worked together when an episode ends; see
+            :mod:`aloha_marl.core.metrics`.
+        randomization: what is drawn anew at every reset: a name of
+            :data:`aloha_marl.scene.randomization.RANGES` -> (low, high).
+        agent_names: names of the left and the right arm.
+        cameras: cameras in pixel observations; "wrist_wide" and "wrist" mean each arm's own.
+        observation_width, observation_height: size of observed pictures [pixels].
+        visualization_width, visualization_height: size of ``render()`` [pixels]; a window's is fixed.
+        render_mode: "rgb_array", "depth_array" or None: what ``render()`` returns. With "human" it
+            returns None: every reset and step shows in a window, in real time.
+        render_quality: of observed pictures, "fast" or "high", with shadows and the table's grain;
+            ``render()`` also smooths edges.
+        visuals: "own", or "gym_aloha" to draw the meshes, cameras and lights of an installed
+            gym-aloha. "high" pictures are then gym-aloha's own. A window always shows "own".
+    """
+
+    obs_type: str = "state"
+    scope: str = "partner"
+    control: str = "joint_position"
+    reward: str = "staged"
+    credit: str = "team"
+    rules: str = "strict"
+    start: str = "random"
+    max_cycles: int = 300
+    max_joint_speed: float | None = 3.14
+    metrics: bool = False
+    randomization: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    agent_names: tuple[str, str] = AGENTS
+    cameras: tuple[str, ...] = ("wrist_wide", "top")
+    observation_width: int = 640
+    observation_height: int = 480
+    visualization_width: int = 640
+    visualization_height: int = 480
+    render_mode: str | None = None
+    render_quality: str = "fast"
+    visuals: str = "own"
+
+    @classmethod
+    def of(cls, keywords: Mapping[str, Any], task: Task) -> Options:
+        """Options from keywords, checked for this task.
+
+        Raises:
+            ValueError: an unknown keyword or value; the message lists the valid ones.
+        """
+        valid = [field.name for field in dataclasses.fields(cls)]
+        for name in keywords:
+            if name not in valid:
+                close = difflib.get_close_matches(name, valid, n=1)
+                hint = f"did you mean {close[0]!r}? " if close else ""
+                raise ValueError(f"unknown option {name!r}; {hint}valid: {', '.join(valid)}")
+        options = cls(**keywords)
+        choose("rules", options.rules, task.rules)
+        choose("visuals", options.visuals, task.visuals)
+        choose("reward", options.reward, task.rewards)
+        return options
+
+    def __post_init__(self) -> None:
+        choose("obs_type", self.obs_type, OBS_TYPES)
+        choose("scope", self.scope, SCOPES)
+        choose("control", self.control, CONTROLS)
+        choose("reward", self.reward, REWARDS)
+        choose("credit", self.credit, CREDITS)
+        choose("start", self.start, STARTS)
+        if not isinstance(self.metrics, bool):
+            raise ValueError(f"metrics={self.metrics!r} must be True or False")
+        choose("render_mode", self.render_mode, (*RENDER_MODES, None))
+        choose("render_quality", self.render_quality, RENDER_QUALITIES)
+        for name in (
+            "max_cycles",
+            "observation_width",
+            "observation_height",
+            "visualization_width",
+            "visualization_height",
+        ):
+            at_least(1, name, getattr(self, name))
+        speed = self.max_joint_speed
+        if speed is not None and not (isinstance(speed, numbers.Real) and speed > 0):
+            raise ValueError(f"max_joint_speed={speed!r} must be a positive number [rad/s] or None")
+        names = self.agent_names
+        if isinstance(names, str) or len(names) != 2 or len(set(names)) != 2:
+            raise ValueError(f"agent_names={names!r} must be two different names, left arm first")
+        if isinstance(self.cameras, str) or not self.cameras:
+            raise ValueError(f"cameras={self.cameras!r} must be a non-empty sequence of names")
+        object.__setattr__(self, "randomization", check_ranges(self.randomization))
+        shown = [name for name in self.randomization if RANGES[name].seen]
+        if shown and self.visuals != "own":
+            raise ValueError(
+                f"visuals={self.visuals!r} can't show a randomized {shown[0]!r}; valid: 'own'"
+            )
+        object.__setattr__(self, "agent_names", tuple(names))
+        object.__setattr__(self, "cameras", tuple(self.cameras))

@@ -1,0 +1,1 @@
+"""The front doors: one environment or many, two agents or both arms as one."""

@@ -1,0 +1,217 @@
+"""Episodes side by side: who draws their starts, and when they start again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode
+
+from aloha_marl.checks import is_whole
+from aloha_marl.core.core import Core, Infos
+from aloha_marl.envs.per_arm import row_of, with_rows
+
+Observe = Callable[[np.ndarray | None], Any]
+"""Rows, or None for all, to observations: arrays with a leading m, or nested dicts of them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """The last of episodes that have started again in the same step.
+
+    Attributes:
+        rows: (n,) bool, whose episodes ended.
+        observations: of all rows, with a leading n.
+        infos: of all rows.
+    """
+
+    rows: np.ndarray
+    observations: Any
+    infos: Infos
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """What came of a step in all rows.
+
+    Attributes:
+        observations: with a leading n; of the new episode where one has started.
+        rewards: (2, n) of the left and the right arm.
+        terminated, truncated: (n,) bool.
+        infos: of all rows.
+        ended: with ``AutoresetMode.SAME_STEP``, what ``observations`` and ``infos`` no longer tell.
+    """
+
+    observations: Any
+    rewards: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    infos: Infos
+    ended: Ended | None = None
+
+
+class Episodes:
+    """Steps the rows of a core and starts their episodes, each from a generator of its own.
+
+    Args:
+        core: the simulations.
+        mode: when an episode that has ended starts again: in the same step, in the next one, whose
+            action is ignored, or when it is reset.
+
+    Attributes:
+        generators: of each row.
+    """
+
+    def __init__(self, core: Core, mode: AutoresetMode):
+        self._core = core
+        self._mode = mode
+        self.generators = [seeding.np_random()[0] for _ in range(core.num_envs)]
+        self._begun = np.zeros(core.num_envs, bool)
+
+    def reset(self, seed: Any, options: Mapping[str, Any] | None) -> np.ndarray:
+        """Starts episodes.
+
+        Args:
+            seed: an int s reseeds row i with s + i; a sequence has a seed or None for each row;
+                None lets all streams go on.
+            options: ``reset_mask``, a (n,) bool array, says which rows; all without it.
+
+        Returns:
+            (n,) bool: which rows have started.
+
+        Raises:
+            ValueError: a bad seed or mask; nothing has changed.
+        """
+        seeds = self._seeds(seed)
+        mask = self._mask(options)
+        rows = np.flatnonzero(mask)
+        for row in rows:
+            if seeds[row] is not None:
+                self.generators[row], _ = seeding.np_random(seeds[row])
+        self._start(rows, seeds)
+        return mask
+
+    def step(self, actions: np.ndarray, observe: Observe) -> Step:
+        """Advances all rows by a control step and starts episodes as the mode says.
+
+        Args:
+            actions: (n, 2, 7) finite.
+            observe: makes the observations.
+
+        Raises:
+            RuntimeError: a row has no running episode. Nothing has moved.
+        """
+        core = self._core
+        over = self._over()
+        core.step(actions)
+        if self._mode is AutoresetMode.NEXT_STEP and over.any():
+            # Their step was for nothing, once an episode: simpler than to step the others alone.
+            self._start(np.flatnonzero(over))
+            return self._result(observe(None), np.where(over, 0, core.rewards))
+        observations = observe(None)
+        if self._mode is not AutoresetMode.SAME_STEP:
+            return self._result(observations, core.rewards)
+        over = core.terminated | core.truncated
+        if not over.any():
+            return self._result(observations, core.rewards)
+        outcome = core.rewards, core.terminated, core.truncated
+        ended = Ended(over, observations, core.infos())
+        rows = np.flatnonzero(over)
+        self._start(rows)
+        observations = with_rows(observations, rows, observe(rows))
+        return Step(observations, *outcome, core.infos(), ended)
+
+    def resume(self, rows: np.ndarray) -> None:
+        """Takes those rows to have a running episode, set by hand."""
+        self._begun[rows] = True
+
+    def _start(self, rows: np.ndarray, seeds: Sequence[int | None] | None = None) -> None:
+        drawn_from = [self.generators[row] for row in rows]
+        own = [None] * len(rows) if seeds is None else [seeds[row] for row in rows]
+        self._core.reset(rows, drawn_from, own)
+        self._begun[rows] = True
+
+    def _result(self, observations: Any, rewards: np.ndarray) -> Step:
+        core = self._core
+        return Step(observations, rewards, core.terminated, core.truncated, core.infos())
+
+    def _over(self) -> np.ndarray:
+        """(n,) bool: whose episode has ended and will start again by itself."""
+        if not self._begun.all():
+            raise RuntimeError(
+                f"no episode is running in {_named(~self._begun)}: call reset() first"
+            )
+        over = self._core.terminated | self._core.truncated
+        if self._mode is not AutoresetMode.NEXT_STEP and over.any():
+            raise RuntimeError(
+                f"the episode is over in {_named(over)}: call reset(options={{'reset_mask': ...}})"
+            )
+        return over
+
+    def _seeds(self, seed: Any) -> list[int | None]:
+        n = self._core.num_envs
+        if seed is None:
+            return [None] * n
+        if is_whole(seed):
+            seeds = [int(seed) + row for row in range(n)]
+        else:
+            seeds = list(seed) if isinstance(seed, Sequence | np.ndarray) else []
+            if len(seeds) != n:
+                raise ValueError(f"seed={seed!r} must be an int, {n} seeds (one per row) or None")
+        for row, value in enumerate(seeds):
+            if value is not None and not (is_whole(value) and value >= 0):
+                raise ValueError(f"seed of row {row} must be an int of at least 0, got {value!r}")
+        return [None if value is None else int(value) for value in seeds]
+
+    def _mask(self, options: Mapping[str, Any] | None) -> np.ndarray:
+        n = self._core.num_envs
+        mask = None if options is None else options.get("reset_mask")
+        if mask is None:
+            return np.ones(n, bool)
+        mask = np.asarray(mask)
+        if mask.shape != (n,) or mask.dtype != bool or not mask.any():
+            raise ValueError(
+                f"reset_mask must be {n} bools (one per row), at least one of them true, got "
+                f"{mask.dtype} of shape {mask.shape}: {mask}"
+            )
+        return mask.copy()
+
+
+def vector_infos(infos: Mapping[str, np.ndarray], told: np.ndarray) -> dict[str, Any]:
+    """Infos as Gymnasium's vector environments tell them: each with a mask of the rows it is of."""
+    result: dict[str, Any] = {}
+    for name, values in infos.items():
+        result[name] = np.where(told, values, np.zeros_like(values))
+        result[f"_{name}"] = told.copy()
+    return result
+
+
+def final_infos(
+    rows: np.ndarray, observations: Any, infos: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    """``final_obs`` and ``final_info`` of the rows that ended.
+
+    Args:
+        rows: (n,) bool, which.
+        observations: of all rows when they ended.
+        infos: name -> (n,) of all rows then.
+    """
+    final = np.full(len(rows), None, object)
+    for row in np.flatnonzero(rows).tolist():
+        final[row] = row_of(observations, row)
+    return {
+        "final_obs": final,
+        "_final_obs": rows.copy(),
+        "final_info": vector_infos(infos, rows),
+        "_final_info": rows.copy(),
+    }
+
+
+def _named(rows: np.ndarray) -> str:
+    """Some rows for a message."""
+    indices = np.flatnonzero(rows)
+    listed = ", ".join(map(str, indices[:5])) + (", ..." if len(indices) > 5 else "")
+    return f"row{'s' if len(indices) > 1 else ''} {listed}"

@@ -1,0 +1,330 @@
+"""The PettingZoo environment: one arm, one agent."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Mapping
+from typing import Any, cast
+
+import mujoco
+import numpy as np
+import pettingzoo
+from gymnasium import spaces
+from gymnasium.utils import EzPickle, seeding
+
+from aloha_marl.arms import ACTION_SIZE, CONTROL_TIMESTEP, SIDES
+from aloha_marl.core.core import Core, State
+from aloha_marl.core.observations import Layout
+from aloha_marl.core.options import RENDER_MODES, Options, make_task
+from aloha_marl.envs.per_arm import AgentID, Agents, row_of
+from aloha_marl.rendering.pictures import Pictures
+from aloha_marl.rendering.viewer import Viewer
+from aloha_marl.simulation.base import OneSimulation
+from aloha_marl.tasks import Task
+
+_ROW = np.arange(1)
+_ROW.flags.writeable = False
+
+
+class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
+    """ALOHA's two arms over a table, each an agent with seven numbers to act with.
+
+    ## Actions
+    Both agents: ``Box(7,) float32``; its meaning is the option ``control``. Values outside the bounds
+    are clipped. Targets are commanded at 50 Hz and move at most at ``max_joint_speed``.
+
+    | index | name | ``joint_position`` [rad] | ``joint_position_normalized`` | ``joint_delta`` |
+    |---|---|---|---|---|
+    | 0 | waist | -3.14158 .. 3.14158 | -1 .. 1 | -1 .. 1 x 0.05 rad |
+    | 1 | shoulder | -1.85005 .. 1.25664 | -1 .. 1 | -1 .. 1 x 0.05 rad |
+    | 2 | elbow | -1.76278 .. 1.6057 | -1 .. 1 | -1 .. 1 x 0.05 rad |
+    | 3 | forearm_roll | -3.14158 .. 3.14158 | -1 .. 1 | -1 .. 1 x 0.05 rad |
+    | 4 | wrist_angle | -1.8675 .. 2.23402 | -1 .. 1 | -1 .. 1 x 0.05 rad |
+    | 5 | wrist_rotate | -3.14158 .. 3.14158 | -1 .. 1 | -1 .. 1 x 0.05 rad |
+    | 6 | gripper | 0 closed .. 1 open | -1 closed .. 1 open | -1 .. 1 x 0.2 |
+
+    | index | name | ``ee_delta``: steps of the tool from its commanded pose, in the arm's base frame |
+    |---|---|---|
+    | 0, 1, 2 | x, y, z | -1 .. 1 x 0.015 m |
+    | 3, 4, 5 | rx, ry, rz | -1 .. 1 x 0.1 rad, a rotation vector about the tool centre point |
+    | 6 | gripper | -1 .. 1 x 0.2 |
+
+    A zero holds in both delta modes. A step of the tool that the joints are too slow for is shortened as a
+    whole; one beyond their limits or out of reach goes as near as one step of damped least squares does.
+
+    ## Observations
+    ``Box(D,) float32`` with finite bounds, the same for both agents, every quantity in the arm's own
+    base frame. D depends on the option ``scope`` and on the number k of objects (1 in transfer_cube,
+    2 in insertion). ``aloha-marl show TASK`` prints every index.
+
+    | scope | holds | size |
+    |---|---|---|
+    | ``proprioception`` | joint positions, gripper, their velocities, command gap, tool pose | 29 |
+    | ``local`` | + each object's pose, velocity, position in the tool frame, finger contacts | 29 + 20 k |
+    | ``partner`` | + the partner's tool pose and gripper | 39 + 20 k |
+    | ``full`` | + everything the partner observes | 78 + 40 k |
+
+    With ``obs_type="pixels"`` an observation is ``{camera: (height, width, 3) uint8}``; with
+    ``"pixels_agent_pos"`` it is ``{"pixels": {camera: ...}, "agent_pos": the Box above}``.
+
+    ## Rewards, starting state, episode end
+    | ``reward`` | in every step | per episode |
+    |---|---|---|
+    | ``staged`` | the stage 0..4, to both agents | up to 4 ``max_cycles`` |
+    | ``sparse`` | 1 on success, to both agents | 0 or 1 |
+    | ``dense`` | each arm's progress since its best in the episode, in the terms of the task | 0 .. 1 |
+
+    With ``credit="team"`` both agents get the mean of both shares, with ``"individual"`` each its own; of
+    ``staged`` and ``sparse`` the shares are equal.
+
+    Objects start anywhere in the task's ranges at any yaw, the arms within 0.1 rad of ``home``. Stage 4
+    is success and terminates; ``max_cycles`` or a diverged simulation truncate. Both agents end together.
+
+    ## Infos
+    Numbers only, the same keys at reset and step: ``is_success``, ``stage``, ``diverged``. With
+    ``reward="dense"`` also ``reward_<term>``, what each term of the task paid the arm before credit is
+    given. With ``metrics=True`` also how the arms worked together, told when the episode ends
+    (:data:`aloha_marl.core.metrics.BOTH`, :data:`aloha_marl.core.metrics.OWN`).
+
+    ## Rendering
+    ``render_mode="human"`` opens a window at the first reset and draws in it at every reset and step,
+    in real time: a step then lasts 0.02 s. The mouse can move the objects; without it episodes are
+    the same, bit for bit, as without a window. If the window is closed by hand the environment goes on
+    unseen and unpaced. See :class:`~aloha_marl.rendering.viewer.Viewer`.
+
+    ## Version history
+    * v0: first version.
+
+    Args:
+        task: "transfer_cube", "insertion" or a :class:`~aloha_marl.tasks.Task`.
+        **options: see :class:`~aloha_marl.core.options.Options`.
+
+    Attributes:
+        viewer: the window with ``render_mode="human"``, else None.
+
+    Raises:
+        ValueError: an unknown task, option or value; the message lists the valid ones.
+    """
+
+    metadata: dict[str, Any] = {
+        "render_modes": list(RENDER_MODES),
+        "render_fps": round(1 / CONTROL_TIMESTEP),
+        "is_parallelizable": True,
+    }
+
+    def __init__(self, task: str | Task = "transfer_cube", **options: Any):
+        EzPickle.__init__(self, task, **options)
+        self.task = make_task(task)
+        self.options = Options.of(options, self.task)
+        self.core = Core(self.task, self.options)
+        self.pictures = Pictures(self.core)
+        self._agents = Agents(self.core, self.pictures)
+        self.metadata = {**self.metadata, "name": f"{self.task.name}_v0"}
+        self.render_mode = self.options.render_mode
+        self.viewer = Viewer(self.model, self.data) if self.render_mode == "human" else None
+        self.max_cycles = self.options.max_cycles
+
+        self.possible_agents: list[AgentID] = list(self._agents.names)
+        self.agents: list[AgentID] = []
+        self.GROUP_MAP = {"arms": list(self._agents.names)}
+        self.action_spaces = self._agents.action_spaces
+        self.observation_spaces = self._agents.observation_spaces
+        self.state_space = self.core.observer.state_layout.space()
+        self.np_random, _ = seeding.np_random()
+
+    def observation_space(self, agent: AgentID) -> spaces.Space[Any]:
+        """The space of that agent's observations, always the same object."""
+        return self.observation_spaces[agent]
+
+    def action_space(self, agent: AgentID) -> spaces.Space[Any]:
+        """The space of that agent's actions, always the same object."""
+        return self.action_spaces[agent]
+
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[AgentID, Any], dict[AgentID, dict[str, Any]]]:
+        """Starts an episode.
+
+        Args:
+            seed: reseeds the environment's generator; without it the stream goes on.
+            options: unused; part of PettingZoo's interface.
+        """
+        if seed is not None:
+            self.np_random, _ = seeding.np_random(seed)
+        self.core.reset(_ROW, [self.np_random], [seed])
+        if self.viewer is not None:
+            self.viewer.show()
+        self.agents = list(self.possible_agents)
+        return self._observations(), self._infos()
+
+    def step(
+        self, actions: Mapping[AgentID, np.ndarray]
+    ) -> tuple[
+        dict[AgentID, Any],
+        dict[AgentID, float],
+        dict[AgentID, bool],
+        dict[AgentID, bool],
+        dict[AgentID, dict[str, Any]],
+    ]:
+        """Advances both arms by 0.02 s.
+
+        Args:
+            actions: agent -> (7,) array.
+
+        Raises:
+            ValueError: an agent is missing or unknown, or an action is not seven finite numbers.
+                Nothing has moved.
+            RuntimeError: the episode has not begun or is over.
+        """
+        self.advance(actions)
+        core, agents = self.core, self.possible_agents
+        return (
+            self._observations(),
+            dict(zip(agents, core.rewards[:, 0].tolist(), strict=True)),
+            dict.fromkeys(agents, bool(core.terminated[0])),
+            dict.fromkeys(agents, bool(core.truncated[0])),
+            self._infos(),
+        )
+
+    def advance(self, actions: Mapping[AgentID, np.ndarray]) -> None:
+        """As :meth:`step`, for who reads from ``core`` what came of it."""
+        if not self.agents:
+            raise RuntimeError("no episode is running: call reset() first")
+        core = self.core
+        checked = self.check_actions(actions)
+        if self.viewer is None:
+            core.step(checked)
+        else:
+            with self.viewer.pulling():
+                core.step(checked)
+            self.viewer.show()
+        if core.terminated[0] or core.truncated[0]:
+            self.agents = []
+
+    def check_actions(self, actions: Mapping[AgentID, Any]) -> np.ndarray:
+        """(1, 2, 7) those actions, the left arm's first; raises what :meth:`step` would of them."""
+        return self._agents.actions(actions, ())
+
+    def state(self) -> np.ndarray:
+        """(S,) float32: both arms' own quantities, the left arm's first, for a central critic."""
+        return self.core.observer.state()[0]
+
+    def get_state(self) -> State:
+        """The whole state of the episode, a copy; not the generator that draws the next start."""
+        return self.core.get_state(_ROW)
+
+    def set_state(self, state: State) -> None:
+        """Goes back to a state of an environment made with the same options, bit for bit."""
+        self.core.set_state(_ROW, state)
+        over = self.core.terminated[0] or self.core.truncated[0]
+        self.agents = [] if over else list(self.possible_agents)
+
+    @property
+    def unwrapped(self) -> AlohaParallelEnv:
+        return self
+
+    @property
+    def layout(self) -> Layout:
+        """Where each quantity stands in a state observation."""
+        return self.core.observer.layout
+
+    @property
+    def model(self) -> mujoco.MjModel:
+        """The live model."""
+        return self.core.model
+
+    @property
+    def data(self) -> mujoco.MjData:
+        """The live data."""
+        return cast(OneSimulation, self.core.simulation).data
+
+    @functools.cached_property
+    def physics(self) -> Any:
+        """A ``dm_control.mujoco.Physics`` on the same model and data, for named access."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its window library, where there is no screen
+            from dm_control import mujoco as dm_mujoco
+            from dm_control.mujoco import wrapper
+        data = wrapper.MjData(wrapper.MjModel(self.model))
+        data._data = self.data  # dm_control offers no constructor for data that exists
+        return dm_mujoco.Physics(data)
+
+    # ------------------------------------------------------------------ MaMuJoCo's four maps
+
+    def map_local_actions_to_global_action(
+        self, actions: Mapping[AgentID, np.ndarray]
+    ) -> np.ndarray:
+        """Agent -> (7,) to (14,), the left arm first."""
+        return np.concatenate([actions[agent] for agent in self.possible_agents])
+
+    def map_global_action_to_local_actions(self, action: np.ndarray) -> dict[AgentID, np.ndarray]:
+        """(14,) to agent -> (7,)."""
+        halves = np.reshape(action, (len(SIDES), ACTION_SIZE))
+        return dict(zip(self.possible_agents, halves, strict=True))
+
+    def map_global_state_to_local_observations(
+        self, state: np.ndarray
+    ) -> dict[AgentID, np.ndarray]:
+        """(S,) to agent -> (D,), the state observations of this environment's scope."""
+        halves = np.reshape(state, (len(SIDES), -1))
+        size = self.layout.size
+        return {
+            agent: np.concatenate((halves[i], halves[1 - i]))[:size]
+            for i, agent in enumerate(self.possible_agents)
+        }
+
+    def map_local_observations_to_global_state(
+        self, observations: Mapping[AgentID, np.ndarray]
+    ) -> np.ndarray:
+        """Agent -> (D,) to (S,).
+
+        Raises:
+            ValueError: the scope leaves part of the state unobserved.
+        """
+        scope = self.options.scope
+        if scope not in ("partner", "full"):
+            raise ValueError(f"scope={scope!r} does not cover the state; valid: 'partner', 'full'")
+        half = self.state_space.shape[0] // 2
+        return np.concatenate([observations[agent][:half] for agent in self.possible_agents])
+
+    # ------------------------------------------------------------------ pictures
+
+    def render(self) -> np.ndarray | None:
+        """Camera ``angle``, as ``render_mode`` says; None without one, and with "human".
+
+        Returns:
+            With "rgb_array" a (height, width, 3) uint8 picture; with "depth_array" the (height, width)
+            float32 depth buffer, 0 near .. 1 far.
+        """
+        return self.pictures.render("angle")
+
+    def picture(self, camera: str, observed: bool = False) -> np.ndarray:
+        """Draws one camera.
+
+        Args:
+            camera: one of the model's cameras.
+            observed: in the size and quality of observations, instead of those of ``render()``.
+        """
+        return self.pictures.draw(camera, observed=observed)
+
+    def close(self) -> None:
+        """Closes the window and frees the OpenGL contexts. The environment can still be stepped."""
+        if self.viewer is not None:
+            self.viewer.close()
+        self.pictures.close()
+
+    # ------------------------------------------------------------------ row 0 of everything
+
+    def _observations(self) -> dict[AgentID, Any]:
+        return row_of(self._agents.observations(), 0)
+
+    def _infos(self) -> dict[AgentID, dict[str, Any]]:
+        infos = self.core.infos()
+        both = {name: values.item() for name, values in infos.both.items()}
+        if not infos.own:
+            return {agent: both.copy() for agent in self.possible_agents}
+        return {
+            agent: both | {name: values[arm].item() for name, values in infos.own.items()}
+            for arm, agent in enumerate(self.possible_agents)
+        }

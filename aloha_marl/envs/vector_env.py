@@ -1,0 +1,343 @@
+"""The batched multi-agent environment: N episodes at once on MuJoCo's thread pool."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.utils import EzPickle
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+
+from aloha_marl.checks import at_least
+from aloha_marl.core.core import Core, State
+from aloha_marl.core.observations import Layout
+from aloha_marl.core.options import PICTURE_MODES, Options, make_task
+from aloha_marl.envs.episodes import Episodes, final_infos, vector_infos
+from aloha_marl.envs.parallel_env import AlohaParallelEnv
+from aloha_marl.envs.per_arm import AgentID, Agents
+from aloha_marl.rendering.pictures import Pictures
+from aloha_marl.simulation.batch import BatchSimulation
+from aloha_marl.tasks import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class _Inside:
+    """All that holds on to the simulations; their threads end when it is dropped."""
+
+    core: Core
+    pictures: Pictures
+    agents: Agents
+    episodes: Episodes
+
+
+class AlohaVectorEnv(EzPickle):
+    """N environments at once: dicts agent -> arrays with a leading N.
+
+    Row i is, bit for bit, the :class:`~aloha_marl.envs.parallel_env.AlohaParallelEnv` with the same options
+    that is reset with row i's seed, whatever the number of threads and over all episodes that follow.
+    Actions, observations and rewards are the ones described there, and the code that makes them is the
+    same.
+
+    ## Actions
+    Agent -> ``(N, 7)``, ``single_action_space(agent)`` in every row.
+
+    ## Observations
+    Agent -> ``(N, D) float32``, or with pictures dicts of ``(N, ...)`` arrays. Pictures are drawn row by
+    row in one OpenGL context: N rows with C cameras cost N x C pictures.
+
+    ## Rewards, terminations, truncations
+    Agent -> ``(N,)`` float, bool and bool.
+
+    ## Infos
+    Gymnasium's form, per agent: ``infos[agent]["stage"]`` is ``(N,) int`` and
+    ``infos[agent]["_stage"]`` says of which rows; likewise ``is_success`` and ``diverged``.
+
+    ## Episode end
+    | ``autoreset_mode`` | a row whose episode has ended |
+    |---|---|
+    | ``SAME_STEP`` | starts again in the same step; ``infos[agent]`` has ``final_obs``, ``final_info`` |
+    | ``NEXT_STEP`` | starts again in the next step, whose action is ignored and whose reward is 0 |
+    | ``DISABLED`` | must be reset: ``reset(options={"reset_mask": (N,) bool})`` |
+
+    A row whose physics diverges, or in which MuJoCo raises an error, is truncated with
+    ``diverged`` in its infos; the other rows are not affected.
+
+    ## Version history
+    * v0: first version.
+
+    Args:
+        task: "transfer_cube", "insertion" or a :class:`~aloha_marl.tasks.Task`.
+        num_envs: N.
+        num_threads: threads that step the physics, the caller's among them; 0 for one per CPU.
+        autoreset_mode: a ``gymnasium.vector.AutoresetMode`` or its value.
+        **options: see :class:`~aloha_marl.core.options.Options`; ``render_mode`` can't be "human", which
+            shows one environment in real time.
+
+    Raises:
+        ValueError: an unknown task, option or value; the message lists the valid ones.
+    """
+
+    metadata: dict[str, Any] = {**AlohaParallelEnv.metadata, "render_modes": list(PICTURE_MODES)}
+
+    def __init__(
+        self,
+        task: str | Task = "transfer_cube",
+        num_envs: int = 1,
+        num_threads: int = 0,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        **options: Any,
+    ):
+        EzPickle.__init__(self, task, num_envs, num_threads, autoreset_mode, **options)
+        self.task = make_task(task)
+        self.options = Options.of(options, self.task)
+        if self.options.render_mode == "human":
+            raise ValueError(
+                "render_mode='human' shows one environment, not many at once; valid: "
+                f"{', '.join(map(repr, (*PICTURE_MODES, None)))}"
+            )
+        self.num_envs = at_least(1, "num_envs", num_envs)
+        at_least(0, "num_threads", num_threads)
+        self.autoreset_mode = _autoreset_mode(autoreset_mode)
+        self.metadata = {
+            **self.metadata,
+            "name": f"{self.task.name}_v0",
+            "autoreset_mode": self.autoreset_mode,
+        }
+        self.render_mode = self.options.render_mode
+
+        simulate = functools.partial(
+            BatchSimulation, num_envs=self.num_envs, num_threads=int(num_threads)
+        )
+        core = Core(self.task, self.options, simulate)
+        pictures = Pictures(core)
+        agents = Agents(core, pictures)
+        self._open: _Inside | None = _Inside(
+            core, pictures, agents, Episodes(core, self.autoreset_mode)
+        )
+
+        self.possible_agents: list[AgentID] = list(agents.names)
+        self.GROUP_MAP = {"arms": list(agents.names)}
+        self._single_action_spaces = agents.action_spaces
+        self._single_observation_spaces = agents.observation_spaces
+        self._action_spaces, self._observation_spaces = (
+            {agent: batch_space(space, self.num_envs) for agent, space in single.items()}
+            for single in (agents.action_spaces, agents.observation_spaces)
+        )
+        self.single_state_space = core.observer.state_layout.space()
+        self.state_space = batch_space(self.single_state_space, self.num_envs)
+
+    def single_observation_space(self, agent: AgentID) -> spaces.Space[Any]:
+        """The space of that agent's observations in one row, always the same object."""
+        return self._single_observation_spaces[agent]
+
+    def single_action_space(self, agent: AgentID) -> spaces.Space[Any]:
+        """The space of that agent's actions in one row, always the same object."""
+        return self._single_action_spaces[agent]
+
+    def observation_space(self, agent: AgentID) -> spaces.Space[Any]:
+        """The space of that agent's observations in all rows, always the same object."""
+        return self._observation_spaces[agent]
+
+    def action_space(self, agent: AgentID) -> spaces.Space[Any]:
+        """The space of that agent's actions in all rows, always the same object."""
+        return self._action_spaces[agent]
+
+    def reset(
+        self, seed: Any = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[dict[AgentID, Any], dict[str, Any]]:
+        """Starts episodes.
+
+        Args:
+            seed: an int s reseeds row i with s + i; a sequence has a seed or None for each row;
+                without it the rows' streams go on.
+            options: ``{"reset_mask": (N,) bool}`` starts those rows only. The observations of the
+                others are what they were.
+
+        Returns:
+            Observations of all rows; infos of the rows that started.
+
+        Raises:
+            ValueError: a bad seed or mask. Nothing has changed.
+        """
+        inside = self._inside
+        started = inside.episodes.reset(seed, options)
+        told = inside.core.infos()
+        infos = {
+            agent: vector_infos(told.of(arm), started)
+            for arm, agent in enumerate(self.possible_agents)
+        }
+        return inside.agents.observations(), self._per_agent(infos, started)
+
+    def step(
+        self, actions: Mapping[AgentID, np.ndarray]
+    ) -> tuple[
+        dict[AgentID, Any],
+        dict[AgentID, np.ndarray],
+        dict[AgentID, np.ndarray],
+        dict[AgentID, np.ndarray],
+        dict[str, Any],
+    ]:
+        """Advances both arms of all rows by 0.02 s.
+
+        Args:
+            actions: agent -> (N, 7) array.
+
+        Raises:
+            ValueError: an agent is missing or unknown, or an action is not (N, 7) finite numbers; the
+                message names agent and row. Nothing has moved.
+            RuntimeError: a row's episode has not begun, or is over and does not start again by itself.
+        """
+        inside = self._inside
+        step = inside.episodes.step(self.check_actions(actions), inside.agents.observations)
+        everywhere = np.ones(self.num_envs, bool)
+        infos = {}
+        for arm, agent in enumerate(self.possible_agents):
+            infos[agent] = vector_infos(step.infos.of(arm), everywhere)
+            if (ended := step.ended) is not None:
+                final = ended.observations[agent], ended.infos.of(arm)
+                infos[agent] |= final_infos(ended.rows, *final)
+        terminations, truncations = (
+            {agent: values.copy() for agent in self.possible_agents}
+            for values in (step.terminated, step.truncated)
+        )
+        return (
+            step.observations,
+            dict(zip(self.possible_agents, step.rewards, strict=True)),
+            terminations,
+            truncations,
+            self._per_agent(infos, everywhere),
+        )
+
+    def check_actions(self, actions: Mapping[AgentID, Any]) -> np.ndarray:
+        """(N, 2, 7) those actions, the left arm's first; raises what :meth:`step` would of them."""
+        return self._inside.agents.actions(actions, (self.num_envs,))
+
+    def state(self) -> np.ndarray:
+        """(N, S) float32: both arms' own quantities, the left arm's first, for a central critic."""
+        return self._inside.core.observer.state()
+
+    def get_state(self, rows: Any = None) -> State:
+        """The whole state of episodes, a copy; not the generators that draw the next starts.
+
+        Args:
+            rows: ints, or a (N,) mask; all rows without it.
+
+        Raises:
+            ValueError: bad rows.
+        """
+        return self._inside.core.get_state(self._rows(rows))
+
+    def set_state(self, state: State, rows: Any = None) -> None:
+        """Puts rows into states, bit for bit; ``set_state(get_state([2]), [5, 6])`` copies row 2.
+
+        Args:
+            state: of this environment, or one made with the same options.
+            rows: ints, or a (N,) mask, in the order of the state; all rows without it. A state of
+                one row may be put into many.
+
+        Raises:
+            ValueError: bad rows, or a state that does not fit. Nothing has changed.
+        """
+        inside = self._inside
+        chosen = self._rows(rows)
+        if len(state) not in (1, len(chosen)):
+            raise ValueError(f"a state of {len(state)} rows can't be put into {len(chosen)} rows")
+        now = inside.core.get_state(chosen[:1])
+        for field in dataclasses.fields(State):
+            have, need = (getattr(s, field.name).shape[1:] for s in (state, now))
+            if have != need:
+                raise ValueError(
+                    f"the state is of another scene or options: its {field.name} has shape {have} "
+                    f"per row, here it is {need}"
+                )
+        order = np.argsort(chosen)
+        state = state.take(order if len(state) > 1 else np.zeros(len(chosen), int))
+        inside.core.set_state(chosen[order], state)
+        inside.episodes.resume(chosen)
+
+    @property
+    def unwrapped(self) -> AlohaVectorEnv:
+        return self
+
+    @property
+    def layout(self) -> Layout:
+        """Where each quantity stands in a state observation."""
+        return self.core.observer.layout
+
+    @property
+    def core(self) -> Core:
+        """The simulations, with live arrays; they keep the threads alive."""
+        return self._inside.core
+
+    @property
+    def pictures(self) -> Pictures:
+        """Draws the rows."""
+        return self._inside.pictures
+
+    @property
+    def episodes(self) -> Episodes:
+        """Starts and steps the rows."""
+        return self._inside.episodes
+
+    def render(self) -> tuple[np.ndarray, ...] | None:
+        """What :meth:`AlohaParallelEnv.render` returns, per row; None if ``render_mode`` is None."""
+        return self.frames("angle")
+
+    def frames(self, camera: str) -> tuple[np.ndarray, ...] | None:
+        """As :meth:`render`, of another camera."""
+        drawn = (self.pictures.render(camera, row) for row in range(self.num_envs))
+        return tuple(frame for frame in drawn if frame is not None) or None
+
+    def picture(self, camera: str, row: int = 0, observed: bool = False) -> np.ndarray:
+        """Draws one camera of one row.
+
+        Args:
+            camera: one of the model's cameras.
+            row: which simulation.
+            observed: in the size and quality of observations, instead of those of ``render()``.
+        """
+        return self.pictures.draw(camera, row, observed)
+
+    def close(self) -> None:
+        """Ends the threads and frees the OpenGL contexts. Closing again is harmless."""
+        if self._open is not None:
+            self._open.pictures.close()
+            self._open = None
+
+    @property
+    def _inside(self) -> _Inside:
+        if self._open is None:
+            raise RuntimeError("the environment is closed")
+        return self._open
+
+    def _per_agent(self, infos: dict[AgentID, Any], told: np.ndarray) -> dict[str, Any]:
+        masks = {f"_{agent}": told.copy() for agent in self.possible_agents}
+        return {**infos, **masks}
+
+    def _rows(self, rows: Any) -> np.ndarray:
+        """(m,) distinct ints, in the order given."""
+        n = self.num_envs
+        if rows is None:
+            return np.arange(n)
+        chosen = np.asarray(rows)
+        if chosen.dtype == bool and chosen.shape == (n,):
+            chosen = np.flatnonzero(chosen)
+        whole = chosen.dtype.kind in "iu" and chosen.ndim == 1 and chosen.size
+        if not whole or chosen.min() < 0 or chosen.max() >= n:
+            raise ValueError(f"rows must be ints from 0 to {n - 1}, or {n} bools, got {rows!r}")
+        if len(np.unique(chosen)) < len(chosen):
+            raise ValueError(f"rows must differ from one another, got {rows!r}")
+        return chosen.astype(int)
+
+
+def _autoreset_mode(mode: Any) -> AutoresetMode:
+    try:
+        return AutoresetMode(mode)
+    except ValueError:
+        valid = ", ".join(repr(member.value) for member in AutoresetMode)
+        raise ValueError(f"autoreset_mode={mode!r} is unknown; valid: {valid}") from None

@@ -1,0 +1,113 @@
+"""Plays episodes in a window, for a person who may pause them, repeat them and move the objects."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+from aloha_marl.arms import CONTROL_TIMESTEP
+from aloha_marl.envs.parallel_env import AlohaParallelEnv
+from aloha_marl.evaluation.evaluator import Episode, play
+from aloha_marl.policies import Policy
+from aloha_marl.rendering.viewer import Viewer
+from aloha_marl.tasks import SUCCESS
+
+SPACE, ENTER, BACKSPACE = 32, 257, 259  # GLFW's codes; MuJoCo's viewer uses nearly all the letters
+KEYS = {
+    "Space": "pause, go on",
+    "Backspace": "the same seed again",
+    "Enter": "the next seed",
+    "double click": "select an object",
+    "Ctrl + right mouse": "move it, also in a pause",
+    "Ctrl + left mouse": "turn it",
+    "F1": "all keys of MuJoCo's viewer",
+}
+"""What a person can do in the window."""
+
+_STAY = 1.0
+"""How long [s] the end of an episode is shown."""
+
+
+class _Cut(Exception):  # noqa: N818  (no error: a person's wish)
+    """The episode is not played on; another seed follows.
+
+    Args:
+        seeds: how much larger it is.
+    """
+
+    def __init__(self, seeds: int):
+        self.seeds = seeds
+
+
+class Playback:
+    """Plays one episode after another, with rising seeds, until the window is closed.
+
+    Args:
+        env: with ``render_mode="human"``.
+        policies: seed -> a policy per agent.
+
+    Raises:
+        ValueError: the environment has no window.
+    """
+
+    def __init__(
+        self, env: AlohaParallelEnv, policies: Callable[[int], Mapping[str, Policy]]
+    ) -> None:
+        if env.viewer is None:
+            raise ValueError(f"render_mode={env.render_mode!r} must be 'human'")
+        self.paused = False
+        self._env = env
+        self._policies = policies
+        self._viewer: Viewer = env.viewer
+        self._viewer.on_key = self.press
+        self._cut: int | None = None
+        self._seed = 0
+
+    def press(self, key: int) -> None:
+        """Does what a key is for; it may be called in any thread.
+
+        Args:
+            key: GLFW's code; a key without a meaning here is ignored.
+        """
+        if key == SPACE:
+            self.paused = not self.paused
+        elif key in (ENTER, BACKSPACE):
+            self._cut = int(key == ENTER)
+
+    def episodes(self, seed: int) -> Iterator[Episode]:
+        """What came of each episode that was played to its end.
+
+        Args:
+            seed: of the first.
+        """
+        self._seed = seed
+        while True:
+            try:
+                yield play(self._env, self._policies(self._seed), self._seed, self._attend)
+                self._attend(_STAY)
+                self._seed += 1
+            except _Cut as cut:
+                if not self._viewer.is_open:
+                    return
+                self._seed += cut.seeds
+
+    def _attend(self, seconds: float = 0.0) -> None:
+        """Stands still while the person wants it, or some time; called after every step."""
+        until = time.monotonic() + seconds
+        self._caption()
+        while self._viewer.is_open and self._cut is None:
+            if not self.paused and time.monotonic() >= until:
+                return
+            if self._viewer.place():
+                self._env.set_state(self._env.get_state())
+            self._viewer.show()
+            self._caption()
+        cut, self._cut = self._cut or 0, None
+        raise _Cut(cut)
+
+    def _caption(self) -> None:
+        core = self._env.core
+        stage = int(core.stage[0])
+        reached = "success" if stage == SUCCESS else f"stage {stage} of {SUCCESS}"
+        told = [f"seed {self._seed}", f"{core.elapsed[0] * CONTROL_TIMESTEP:.1f} s", reached]
+        self._viewer.write("   ".join(told + ["paused"] * self.paused))

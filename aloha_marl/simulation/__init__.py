@@ -1,0 +1,1 @@
+"""The model in motion, many at once, and what its sensors say."""

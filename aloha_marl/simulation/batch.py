@@ -1,0 +1,117 @@
+"""Many simulations of one scene on MuJoCo's thread pool."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import os
+from collections.abc import Iterable
+
+import mujoco
+import numpy as np
+from mujoco.batch import Batch, SimulationError
+
+from aloha_marl.simulation.base import (
+    DIVERGED,
+    NO_ACTUATION,
+    NO_SENSORS,
+    Simulation,
+    nowhere,
+    pose,
+    report,
+)
+
+_NONE = int(mujoco.mjtStage.mjSTAGE_NONE)
+_VEL = int(mujoco.mjtStage.mjSTAGE_VEL)
+
+
+class BatchSimulation(Simulation):
+    """``num_envs`` simulations in a ``mujoco.batch.Batch``, each bit for bit an MjData of its own.
+
+    Threads run while this object or any array of its ``Batch`` lives, and only in the process that
+    made it.
+
+    Args:
+        model: the compiled scene.
+        varied: names of the model's fields that may differ between rows.
+        num_envs: how many.
+        num_threads: on how many threads, 0 for one per CPU.
+    """
+
+    def __init__(
+        self, model: mujoco.MjModel, varied: Iterable[str] = (), *, num_envs: int, num_threads: int
+    ):
+        self.num_envs = num_envs
+        self.model = model
+        self._batch = batch = Batch(model, num_envs, num_threads)
+        self._process = os.getpid()
+        self.qpos, self.qvel = batch.bind("qpos"), batch.bind("qvel")
+        self.ctrl = batch.bind("ctrl")
+        self.sensordata = batch.bind("sensordata")
+        self.fields = {name: batch.expand(name) for name in varied}
+        self._flags = batch.expand("opt.disableflags")
+        self._usual_flags = self._flags.copy()
+        self._quick_flags = self._flags | NO_SENSORS
+        self._none = nowhere(num_envs)
+        self._warnings = batch.warning[:, DIVERGED, 1]
+
+    def reset(self, rows: np.ndarray, qpos: np.ndarray, ctrl: np.ndarray) -> None:
+        self._check_process()
+        self._batch.reset(rows, stage=_NONE)
+        self.qpos[rows] = qpos
+        self.ctrl[rows] = ctrl
+        # Without actuation, as dm_control starts an episode: it sets the solver's warm start.
+        self._flags |= NO_ACTUATION
+        try:
+            self._batch.forward(rows)
+        finally:
+            self._flags[:] = self._usual_flags
+
+    def step(self, substeps: int) -> None:
+        self._check_process()
+        self._flags[:] = self._quick_flags
+        try:
+            self._batch.step(nstep=substeps)
+        except SimulationError as error:
+            self._give_up(error)
+        self._flags[:] = self._usual_flags
+        try:
+            self._batch.forward(stage=_VEL)
+        except SimulationError as error:
+            self._give_up(error)
+
+    def get_state(self, rows: np.ndarray) -> np.ndarray:
+        return self._batch.state[rows]
+
+    def set_state(self, rows: np.ndarray, state: np.ndarray, diverged: np.ndarray) -> None:
+        self._check_process()
+        self._batch.reset(rows, stage=_NONE)
+        self._batch.state[rows] = state
+        self._batch.forward(rows, stage=_VEL)
+        self._warnings[rows] = diverged[:, None]
+
+    def show(self, row: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
+        model, data = self._shown
+        for name, values in self.fields.items():
+            getattr(model, name).reshape(-1)[: values[row].size] = values[row].ravel()
+        pose(model, data, self.qpos[row])
+        return model, data
+
+    @functools.cached_property
+    def _shown(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
+        model = copy.copy(self.model)
+        return model, mujoco.MjData(model)
+
+    def _give_up(self, error: SimulationError) -> None:
+        for row in error.ids:
+            report(int(row), self._batch.error(int(row)))
+        # Start from zero, as MuJoCo itself does on a bad number.
+        self._batch.reset(error.ids, stage=_NONE)
+        self._warnings[error.ids] = 1
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise RuntimeError(
+                "this batch was made in another process, and threads don't survive a fork: "
+                "make the environment in the process that steps it"
+            )
