@@ -8,13 +8,13 @@ import warnings
 
 with warnings.catch_warnings():
     # Without a screen, MuJoCo's default window library warns when it is imported. Pictures here
-    # choose their own backend (see aloha_marl.rendering.pictures), so the warning would only confuse.
+    # choose their own backend (see aloha_marl.rendering.opengl), so the warning would only confuse.
     warnings.simplefilter("ignore")
     try:
         import mujoco  # imported first, for the filter above
     except Exception:
         # MuJoCo refuses to load when MUJOCO_GL names what is unknown or not installed. States need no
-        # OpenGL, and the first picture says what is wrong (see aloha_marl.rendering.pictures).
+        # OpenGL, and the first picture says what is wrong (see aloha_marl.rendering.opengl).
         _asked = os.environ.get("MUJOCO_GL")
         if not _asked:
             raise

@@ -44,5 +44,8 @@ GRIPPER_SPAN = GRIPPER_OPEN - GRIPPER_CLOSED
 PADS_MEET = 0.0224
 """Finger position [m] at which the pads touch: the gap between them is 2 (q - 0.0224)."""
 
+BASE_DISTANCE = 0.938
+"""Distance [m] between the bases of the two arms, which face each other."""
+
 CONTROL_TIMESTEP = 0.02
 """Seconds between two actions: 50 Hz, ten physics steps of 2 ms."""

@@ -29,9 +29,9 @@ from pettingzoo.utils import BaseParallelWrapper
 
 from aloha_marl.checks import at_least, choose, is_whole
 from aloha_marl.core.core import Core
-from aloha_marl.envs.episodes import vector_infos
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
-from aloha_marl.envs.per_arm import AgentID, batch_of, row_of, with_rows
+from aloha_marl.envs.per_arm import AgentID
+from aloha_marl.envs.rows import batch_of, row_of, vector_infos, with_rows
 from aloha_marl.envs.vector_env import AlohaVectorEnv
 
 _Env = ParallelEnv[AgentID, Any, Any] | AlohaVectorEnv
@@ -39,7 +39,7 @@ _NEVER = np.iinfo(int).max
 
 
 class _Imperfect(BaseParallelWrapper[AgentID, Any, Any]):
-    """Tells its subclasses when rows start and go on; a single environment is seen as one row.
+    """Calls its subclasses when rows start and step; a single environment is a batch of one row.
 
     Args:
         env: the environment, wrapped or not.
@@ -57,7 +57,7 @@ class _Imperfect(BaseParallelWrapper[AgentID, Any, Any]):
         for name in names:
             choose("agents", name, self.possible_agents)
         self._base = cast(AlohaParallelEnv | AlohaVectorEnv, env.unwrapped)
-        self._one = isinstance(self._base, AlohaParallelEnv)
+        self._single = isinstance(self._base, AlohaParallelEnv)
         self._imperfect = [agent for agent in self.possible_agents if agent in names]
         self._arms = np.array([agent in names for agent in self.possible_agents])
         self._rows = np.arange(self._core.num_envs)
@@ -66,18 +66,18 @@ class _Imperfect(BaseParallelWrapper[AgentID, Any, Any]):
         """Starts episodes, as the environment does."""
         observations, infos = self.env.reset(seed=seed, options=options)
         rows = self._rows
-        if self._one:
+        if self._single:
             observations = batch_of([observations])
         else:
             rows = np.flatnonzero(cast(Any, infos)[f"_{self.possible_agents[0]}"])
         self._begin(rows, observations)
-        seen = self._seen(observations)
-        return row_of(seen, 0) if self._one else seen, infos
+        observed = self._observed(observations)
+        return row_of(observed, 0) if self._single else observed, infos
 
     def step(self, actions: Mapping[AgentID, Any]) -> tuple[Any, Any, Any, Any, Any]:
         """Advances both arms by 0.02 s, as the environment does."""
         observations, *outcome, infos = cast(Any, self.env).step(actions)
-        if self._one:
+        if self._single:
             observations = batch_of([observations])
         last = observations
         ended = np.flatnonzero(infos[self.possible_agents[0]].get("_final_obs", ()))
@@ -85,34 +85,34 @@ class _Imperfect(BaseParallelWrapper[AgentID, Any, Any]):
             final = {agent: batch_of(infos[agent]["final_obs"][ended]) for agent in observations}
             last = with_rows(observations, ended, final)
         self._advance(last)
-        seen = self._seen(last)
+        observed = self._observed(last)
         for agent, row in itertools.product(self._imperfect, ended):
-            infos[agent]["final_obs"][row] = row_of(seen[agent], row)
-        started = np.flatnonzero(self._core.elapsed == 0)
+            infos[agent]["final_obs"][row] = row_of(observed[agent], row)
+        started = np.flatnonzero(self._core.progress.elapsed == 0)
         if started.size:
             self._begin(started, observations)
-            seen = self._seen(observations)
-        return cast(Any, (row_of(seen, 0) if self._one else seen, *outcome, infos))
+            observed = self._observed(observations)
+        return cast(Any, (row_of(observed, 0) if self._single else observed, *outcome, infos))
 
     def _begin(self, rows: np.ndarray, observations: dict[AgentID, Any]) -> None:
-        """An episode starts in those rows; observations are agent -> arrays with a leading n."""
+        """Called when rows start an episode; observations are agent -> arrays with a leading n."""
 
     def _advance(self, observations: dict[AgentID, Any]) -> None:
-        """A step has been made in all rows, and these are its observations."""
+        """Called after a step of all rows, with its observations."""
 
-    def _seen(self, observations: dict[AgentID, Any]) -> dict[AgentID, Any]:
-        """What the agents get in the place of the environment's present observations."""
+    def _observed(self, observations: dict[AgentID, Any]) -> dict[AgentID, Any]:
+        """Observations as the agents get them, in place of the environment's own."""
         return observations
 
     @property
     def _core(self) -> Core:
         return self._base.core
 
-    def _spawned(self, row: int) -> np.random.Generator:
-        """A new generator; the environment's own, which draws the starts, is not disturbed."""
+    def _spawn(self, row: int) -> np.random.Generator:
+        """Spawns a generator; the environment's own, which draws the starts, is not disturbed."""
         base = self._base
-        one = isinstance(base, AlohaParallelEnv)
-        return (base.np_random if one else base.episodes.generators[row]).spawn(1)[0]
+        single = isinstance(base, AlohaParallelEnv)
+        return (base.np_random if single else base.episodes.generators[row]).spawn(1)[0]
 
 
 class ObservationNoise(_Imperfect):
@@ -122,7 +122,7 @@ class ObservationNoise(_Imperfect):
         env: the environment, wrapped or not, with ``obs_type`` "state" or "pixels_agent_pos".
         noise: name of a quantity in the table of the observation -> standard deviation of each of
             its numbers, in its unit; 0 leaves it as it is.
-        agents: whose observations; both arms' without it.
+        agents: names of the agents that observe it; both without it.
 
     Raises:
         ValueError: an unknown quantity, agent or ``obs_type``, or a bad standard deviation.
@@ -140,49 +140,48 @@ class ObservationNoise(_Imperfect):
             if not isinstance(deviation, numbers.Real) or not 0 <= deviation < math.inf:
                 raise ValueError(f"noise of {name} must be a finite number >= 0, got {deviation!r}")
             deviations[layout[name]] = deviation
-        space, self._noisy = layout.space(), np.flatnonzero(deviations)
-        self._deviations = deviations[self._noisy]
-        self._low, self._high = space.low[self._noisy], space.high[self._noisy]
-        self._generators = [self._spawned(row) for row in self._rows.tolist()]
-        self._drawn = np.zeros((self._rows.size, len(self._imperfect), self._noisy.size))
+        space, self._columns = layout.space(), np.flatnonzero(deviations)
+        self._deviations = deviations[self._columns]
+        self._low, self._high = space.low[self._columns], space.high[self._columns]
+        self._generators = [self._spawn(row) for row in self._rows.tolist()]
+        self._drawn = np.zeros((self._rows.size, len(self._imperfect), self._columns.size))
 
     def _begin(self, rows: np.ndarray, observations: dict[AgentID, Any]) -> None:
         for row in rows.tolist():
-            self._generators[row] = self._spawned(row)
+            self._generators[row] = self._spawn(row)
             self._generators[row].standard_normal(out=self._drawn[row])
 
     def _advance(self, observations: dict[AgentID, Any]) -> None:
         for generator, drawn in zip(self._generators, self._drawn, strict=True):
             generator.standard_normal(out=drawn)
 
-    def _seen(self, observations: dict[AgentID, Any]) -> dict[AgentID, Any]:
-        seen = dict(observations)
+    def _observed(self, observations: dict[AgentID, Any]) -> dict[AgentID, Any]:
+        noisy = dict(observations)
         noise = self._drawn * self._deviations
         for i, agent in enumerate(self._imperfect):
-            observation = seen[agent]
+            observation = noisy[agent]
             pictures = isinstance(observation, dict)
             state = (observation["agent_pos"] if pictures else observation).copy()
-            sums = state[:, self._noisy] + noise[:, i]
-            state[:, self._noisy] = np.minimum(np.maximum(sums, self._low), self._high)
-            seen[agent] = observation | {"agent_pos": state} if pictures else state
-        return seen
+            sums = state[:, self._columns] + noise[:, i]
+            state[:, self._columns] = np.minimum(np.maximum(sums, self._low), self._high)
+            noisy[agent] = observation | {"agent_pos": state} if pictures else state
+        return noisy
 
 
-class ObservationDelay(_Imperfect):
-    """Agents get the observation of some steps ago; at first the one their episode starts with.
-
-    Args:
-        env: the environment, wrapped or not.
-        steps: how many, of 0.02 s.
-        agents: whose observations; both arms' without it.
-
-    Raises:
-        ValueError: an unknown agent, or ``steps`` is not a whole number of at least 0.
-    """
+class _Delay(_Imperfect):
+    """Keeps the values of the last ``steps`` and of the present one; the oldest are due."""
 
     def __init__(self, env: _Env, steps: int, agents: Sequence[AgentID] | None = None):
         super().__init__(env, agents)
-        self._past: deque[dict[AgentID, Any]] = deque(maxlen=at_least(0, "steps", steps) + 1)
+        self._steps = at_least(0, "steps", steps)
+        self._past: deque[dict[AgentID, Any]] = deque(maxlen=self._steps + 1)
+
+
+class ObservationDelay(_Delay):
+    """Delays observations by ``steps`` of 0.02 s; at first agents get the one their episode starts with.
+
+    Arguments and errors are those of :class:`ActionDelay`; ``agents`` are those that observe late.
+    """
 
     def _begin(self, rows: np.ndarray, observations: dict[AgentID, Any]) -> None:
         if not self._past:
@@ -193,48 +192,43 @@ class ObservationDelay(_Imperfect):
     def _advance(self, observations: dict[AgentID, Any]) -> None:
         self._past.append({agent: observations[agent] for agent in self._imperfect})
 
-    def _seen(self, observations: dict[AgentID, Any]) -> dict[AgentID, Any]:
+    def _observed(self, observations: dict[AgentID, Any]) -> dict[AgentID, Any]:
         # Copies, for the caller may write into what it gets.
         return observations | row_of(self._past[0], self._rows)
 
 
-class ActionDelay(_Imperfect):
-    """Actions take effect some steps late; until an episode's first one does, the arm holds still.
+class ActionDelay(_Delay):
+    """Delays actions by ``steps`` of 0.02 s; until an episode's first one is due, the arm holds still.
 
     Args:
         env: the environment, wrapped or not.
-        steps: how many, of 0.02 s.
-        agents: whose actions; both arms' without it.
+        steps: the delay, a whole number of at least 0.
+        agents: names of the agents that act late; both without it.
 
     Raises:
-        ValueError: an unknown agent, or ``steps`` is not a whole number of at least 0.
+        ValueError: an unknown agent, or bad ``steps``.
     """
-
-    def __init__(self, env: _Env, steps: int, agents: Sequence[AgentID] | None = None):
-        super().__init__(env, agents)
-        self._waiting: deque[dict[AgentID, Any]] = deque(maxlen=at_least(0, "steps", steps))
 
     def step(self, actions: Mapping[AgentID, Any]) -> tuple[Any, Any, Any, Any, Any]:
         """Advances both arms by 0.02 s; bad actions are refused when they are given."""
         self._base.check_actions(actions)
         given = {agent: np.array(actions[agent]) for agent in self._imperfect}
-        due, *_ = *self._waiting, given
-        core = self._core
-        core.hold(self._arms & (core.elapsed < self._waiting.maxlen)[:, None])
+        due, *_ = [*self._past, given][-self._steps - 1 :]
+        self._core.hold(self._arms & (self._core.progress.elapsed < self._steps)[:, None])
         result = super().step({**actions, **due})
-        self._waiting.append(given)
+        self._past.append(given)
         return result
 
 
 class Freeze(_Imperfect):
     """In some episodes one arm's commanded targets stay what they are from some step on.
 
-    The infos have one more key, ``frozen``: whether that agent's arm was, in this step.
+    The infos have one more key, ``frozen``: True if that agent's arm was frozen in this step.
 
     Args:
         env: the environment, wrapped or not.
-        probability: that it happens in an episode.
-        steps: (first, last) of the steps it may begin with, counted from 0, all as likely.
+        probability: of an episode in which an arm freezes.
+        steps: (first, last) of the steps at which it may begin, counted from 0, all as likely.
         agents: the arms of which one freezes, all as likely; both without it.
 
     Raises:
@@ -262,15 +256,15 @@ class Freeze(_Imperfect):
     def reset(self, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
         """Starts episodes, as the environment does."""
         observations, infos = super().reset(seed, options)
-        self._tell(infos, np.zeros_like(self._since, bool))
+        self._add_frozen(infos, np.zeros_like(self._since, bool))
         return observations, infos
 
     def step(self, actions: Mapping[AgentID, Any]) -> tuple[Any, Any, Any, Any, Any]:
         """Advances both arms by 0.02 s, as the environment does."""
-        frozen = self._core.elapsed[:, None] >= self._since
+        frozen = self._core.progress.elapsed[:, None] >= self._since
         self._core.hold(frozen)
         result = super().step(actions)
-        self._tell(result[-1], frozen)
+        self._add_frozen(result[-1], frozen)
         return result
 
     def _begin(self, rows: np.ndarray, observations: dict[AgentID, Any]) -> None:
@@ -278,17 +272,17 @@ class Freeze(_Imperfect):
         arms = np.flatnonzero(self._arms)
         self._since[rows] = _NEVER
         for row in rows.tolist():
-            generator = self._spawned(row)
+            generator = self._spawn(row)
             if generator.random() < self._probability:
                 arm, step = generator.choice(arms), generator.integers(first, last + 1)
                 self._since[row, arm] = step
 
-    def _tell(self, infos: dict[str, Any], frozen: np.ndarray) -> None:
-        """Adds (n, 2) bool to the infos, and to those of other wrappers of this kind."""
-        now = frozen & (self._core.elapsed > 0)[:, None]
+    def _add_frozen(self, infos: dict[str, Any], frozen: np.ndarray) -> None:
+        """Adds (n, 2) bool to the infos; true stays what another wrapper of this kind wrote."""
+        now = frozen & (self._core.progress.elapsed > 0)[:, None]
         for agent, here, at_end in zip(self.possible_agents, now.T, frozen.T, strict=True):
             info = infos[agent]
-            if self._one:
+            if self._single:
                 info["frozen"] = info.get("frozen", False) or bool(here[0])
                 continue
             info |= vector_infos({"frozen": here | info.get("frozen", False)}, infos[f"_{agent}"])
@@ -299,7 +293,7 @@ class Freeze(_Imperfect):
 
 
 def _overwrite(batch: Any, rows: np.ndarray, new: Any) -> None:
-    """Those rows of nested dicts of arrays, from others of all rows."""
+    """Writes those rows of nested dicts of arrays, from others of all rows."""
     if isinstance(batch, dict):
         for key, value in batch.items():
             _overwrite(value, rows, new[key])

@@ -1,4 +1,4 @@
-"""What is timed: the same motion through MuJoCo alone and through every front door."""
+"""Contenders of a timing: the same motion through MuJoCo alone and through every front door."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mujoco.batch import Batch
 
 from aloha_marl import AGENTS, AlohaParallelEnv, AlohaSingleAgent, AlohaVectorEnv
 from aloha_marl.arms import ACTION_SIZE, JOINTS, SIDES
-from aloha_marl.core.core import State
+from aloha_marl.core.state import State
 
 SEED = 0
 SUBSTEPS = 10
@@ -29,12 +29,12 @@ class Workload:
     """A motion of N rows, recorded so that all contenders do the same physics.
 
     Attributes:
-        task: its name.
-        model: its scene.
-        actions: (steps, 2, N, 7).
-        start: of all rows. Their episodes are evenly spread in time, so that a few steps of many rows
-            hold as many ends of episodes as many steps of a few.
-        ctrl: (steps, N, nu) what the actions command.
+        task: name of the task.
+        model: model of its scene.
+        actions: (steps, 2, N, 7) actions.
+        start: state of all rows. Their episodes are evenly spread in time, so that a few steps of many
+            rows hold as many ends of episodes as many steps of a few.
+        ctrl: (steps, N, nu) controls that the actions command.
         restarts: step -> rows that start before it, and their physics.
     """
 
@@ -47,20 +47,20 @@ class Workload:
 
     @property
     def num_envs(self) -> int:
-        """N."""
+        """Number of rows N."""
         return len(self.start)
 
     @property
     def total_steps(self) -> int:
-        """Of all rows together."""
+        """Number of steps of all rows together."""
         return len(self.actions) * self.num_envs
 
     def by_agent(self) -> list[dict[str, np.ndarray]]:
-        """Per step, agent -> (N, 7)."""
+        """Actions per step, agent -> (N, 7)."""
         return [dict(zip(AGENTS, action, strict=True)) for action in self.actions]
 
     def merged(self) -> np.ndarray:
-        """(steps, N, 14) the left arm's first."""
+        """(steps, N, 14) actions, the left arm's first."""
         return self.actions.swapaxes(1, 2).reshape(len(self.actions), self.num_envs, -1)
 
 
@@ -106,23 +106,23 @@ def motion(model: mujoco.MjModel, num_envs: int, steps: int) -> np.ndarray:
 
 
 def go_to_start(env: Any, start: State) -> None:
-    """Also puts back the generators, from which later starts are drawn."""
+    """Puts back the state, and the generators from which later starts are drawn."""
     env.reset(seed=SEED)
     env.unwrapped.set_state(start)
 
 
 @dataclasses.dataclass(frozen=True)
 class Contender:
-    """Something that runs a workload.
+    """One way to run a workload.
 
     Attributes:
-        name: what it is.
-        work: what it runs.
-        step: does the step of that number, the only part that is timed.
+        name: name in the tables.
+        work: the workload.
+        step: makes the step of that number, the only part that is timed.
         begin: goes to the start.
         prepare: called before each step with its number.
         close: ends threads and processes.
-        threads: of its pool.
+        threads: size of its thread pool.
     """
 
     name: str
@@ -134,7 +134,7 @@ class Contender:
     threads: int | None = None
 
     def run(self) -> float:
-        """Seconds that the steps took."""
+        """Runs the workload; returns the seconds of all steps."""
         self.begin()
         spent = 0.0
         for step in range(len(self.work.actions)):
@@ -179,7 +179,7 @@ def batch(work: Workload, threads: int) -> Contender:
 
 
 def vector_env(work: Workload, threads: int) -> Contender:
-    """The environment of many rows."""
+    """The batch of environments."""
     env, actions = AlohaVectorEnv(work.task, work.num_envs, threads), work.by_agent()
     return Contender(
         "AlohaVectorEnv",
@@ -248,7 +248,7 @@ def single_agent(work: Workload) -> Contender:
 
 
 def gymnasium_env(kind: type[SyncVectorEnv | AsyncVectorEnv], work: Workload) -> Contender:
-    """Gymnasium's own ways to run many: one after another, or each in a process."""
+    """Gymnasium's vector environments: one after another, or each in a process."""
     rows = np.arange(work.num_envs)[:, None]
     make = [functools.partial(FromStart, work.task, work.start.take(row)) for row in rows]
     env, actions = kind(make, autoreset_mode=AutoresetMode.SAME_STEP), work.merged()

@@ -20,7 +20,7 @@ import numpy as np
 
 import aloha_marl
 from aloha_marl import policies, wrappers
-from aloha_marl.evaluation.evaluator import evaluate
+from aloha_marl.evaluation import evaluate
 
 EXACT = {"rules": "gym_aloha", "start": "gym_aloha", "max_joint_speed": None}
 RANGES = {"object_mass": (0.5, 2), "object_size": (0.9, 1.1), "friction": (0.8, 1.2)}

@@ -1,8 +1,8 @@
 """Measures how many times as fast as gym-aloha the environments step and draw.
 
 gym-aloha is installed into a virtual environment of its own, since it needs an older MuJoCo. In each
-round everything has its turn, in processes of its own. Prints medians and whether they reach their
-bars, and writes all numbers to a JSON file.
+round everything has its turn, in processes of its own. Prints medians beside their bars,
+and writes all numbers to a JSON file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from rich.console import Console
 from throughput import machine
 
 from aloha_marl import AlohaParallelEnv
-from aloha_marl.rendering.pictures import driver
+from aloha_marl.rendering.opengl import driver
 
 ROOT = Path(__file__).parent.parent
 STEPPING = Path(__file__).with_name("stepping.py")
@@ -40,8 +40,8 @@ ALOHA_MARL = "aloha_marl:aloha_marl/TransferCube-v0"
 DRAWN = {"obs_type": "pixels_agent_pos"}
 SMALL = {**DRAWN, "observation_width": 84, "observation_height": 84}
 
-Said = dict[str, Any]
-"""What a process of ``stepping.py`` prints."""
+Report = dict[str, Any]
+"""The line that a process of ``stepping.py`` prints."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,11 +49,11 @@ class Entry:
     """An environment that is stepped.
 
     Attributes:
-        name: what it is called in the table.
-        env: module:id.
-        options: of the environment.
-        bar: to be reached: times gym-aloha's speed or, with several processes, their steps/s.
-        processes: that step at the same time.
+        name: name in the table.
+        env: id of the environment, as module:id.
+        options: options of the environment.
+        bar: multiple of gym-aloha's speed to reach; with several processes their steps/s.
+        processes: number of processes that step at the same time.
     """
 
     name: str
@@ -75,15 +75,15 @@ ENTRIES = (
 
 @dataclasses.dataclass
 class Result:
-    """How fast an entry is.
+    """The speed of an entry.
 
     Attributes:
-        entry: which.
-        speeds: steps/s of its processes together, for each round.
-        ratios: times gym-aloha's speed, for each round.
+        entry: the entry.
+        speeds: steps/s of its processes together, per round.
+        ratios: multiples of gym-aloha's speed, per round.
         speed: median of the speeds.
-        ratio: of the medians.
-        passed: whether the bar is reached, if there is one.
+        ratio: ratio of the medians.
+        passed: True if the bar is reached, None if there is none.
     """
 
     entry: Entry
@@ -152,7 +152,7 @@ def install(folder: Path) -> str:
 
 
 def prepare() -> tuple[str, np.ndarray]:
-    """What draws the pictures, and the (300, 14) actions of an episode."""
+    """The name of the OpenGL driver, and the (300, 14) actions of an episode."""
     env = AlohaParallelEnv("transfer_cube")
     env.reset(seed=0)
     env.picture("top")
@@ -161,7 +161,7 @@ def prepare() -> tuple[str, np.ndarray]:
     return opengl, contenders.motion(env.model, 1, EPISODE).reshape(EPISODE, -1)
 
 
-def take_turn(python: str, entry: Entry, actions: Path, seconds: float) -> list[Said]:
+def take_turn(python: str, entry: Entry, actions: Path, seconds: float) -> list[Report]:
     """Runs the processes of an entry; they begin together."""
     # -P: beside stepping.py there is a module with the name of the package gym_aloha.
     command = [python, "-P", str(STEPPING), entry.env, json.dumps(entry.options), str(actions)]
@@ -182,7 +182,7 @@ def take_turn(python: str, entry: Entry, actions: Path, seconds: float) -> list[
         return [json.loads(output.readlines()[-1]) for output in outputs]
 
 
-def compare(rounds: list[list[list[Said]]]) -> list[Result]:
+def compare(rounds: list[list[list[Report]]]) -> list[Result]:
     """Speeds and ratios of each entry; ``rounds`` holds each round's turns."""
     speeds = [[sum(said["per_second"] for said in turn) for turn in turns] for turns in rounds]
     base, *_ = by_entry = [list(each) for each in zip(*speeds, strict=True)]
@@ -197,7 +197,7 @@ def compare(rounds: list[list[list[Said]]]) -> list[Result]:
 
 
 def print_table(results: list[Result]) -> None:
-    """Medians, and whether they are enough."""
+    """Prints the medians beside their bars."""
     table = new_table("steps/s, and times gym-aloha's", "steps/s", "times", "rounds", "bar", "")
     for result in results:
         bar, alone = result.entry.bar, result.entry.processes == 1

@@ -1,4 +1,4 @@
-"""What was measured, as tables and as a picture."""
+"""Measurements as tables and as a picture."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from rich.table import Table
 
 @dataclasses.dataclass
 class Measurement:
-    """How fast something is.
+    """The speed of one contender.
 
     Attributes:
-        name: what.
-        num_envs: N.
-        threads: of its pool, if it has one.
-        rows: done in each timing; N in a step of the whole batch.
-        seconds: a timing for each repeat.
-        per_second: rows, median.
-        ratios: to what -> how many times as fast this is, median over the repeats.
+        name: name of the contender.
+        num_envs: number of rows N.
+        threads: size of its thread pool, if it has one.
+        rows: row steps per timing; N in a step of the whole batch.
+        seconds: a timing per repeat.
+        per_second: median rows per second.
+        ratios: reference -> speed as a multiple of the reference's, median over the repeats.
     """
 
     name: str
@@ -60,7 +60,7 @@ def new_table(title: str, *columns: str) -> Table:
 
 
 def print_tables(task: str, speeds: list[Measurement], details: list[Measurement]) -> None:
-    """Medians of one task."""
+    """Prints the medians of one task."""
     ratios = max((speed.ratios for speed in speeds), key=len)
     table = new_table(f"{task}: steps/s, and times as fast as", "N", "threads", "steps/s", *ratios)
     for speed in speeds:

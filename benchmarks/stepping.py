@@ -1,4 +1,4 @@
-"""Steps a Gymnasium environment for some seconds and says how fast: a process of gym_aloha.py.
+"""Measures how fast a Gymnasium environment steps for some seconds: a process of gym_aloha.py.
 
 It runs in gym-aloha's own environment, too, so it needs nothing but Gymnasium and NumPy. When it has
 warmed up it prints a line and waits for one, so that several can begin at the same time.
@@ -65,7 +65,7 @@ def step_for(seconds: float, env: gymnasium.Env[Any, Any], actions: np.ndarray) 
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that are installed here."""
+    """Versions of the packages that are installed here."""
     installed = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
     return {name: installed[name] for name in PACKAGES if name in installed}
 

@@ -26,17 +26,18 @@ from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 from report import Measurement, plot, print_tables
 
 from aloha_marl import AGENTS, TASKS, AlohaParallelEnv, AlohaVectorEnv, policies
-from aloha_marl.core.core import Core, State
+from aloha_marl.core.core import Core
+from aloha_marl.core.state import State
 
 STEPS = 2000
-"""In a timing, of all rows together: some 0.4 s. A batch makes at least ``LEAST_STEPS`` though."""
+"""Steps of a timing, of all rows together: some 0.4 s. A batch makes at least ``LEAST_STEPS``."""
 LEAST_STEPS = 8
 CALLS = 500
-"""Of what takes microseconds."""
+"""Calls of a timing of something that takes microseconds."""
 PACKAGES = ("mujoco", "numpy", "gymnasium", "pettingzoo", "aloha_marl")
 
 Job = tuple[str, int, Callable[[], float]]
-"""What, N, and what measures the seconds per row."""
+"""Name, N, and the function that measures the seconds per row."""
 
 
 def main() -> None:
@@ -82,7 +83,7 @@ def parse() -> argparse.Namespace:
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers depend on, beside the versions."""
+    """The machine: with the versions all that the numbers depend on."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
@@ -124,11 +125,11 @@ def measure_speeds(task: str, options: argparse.Namespace) -> list[Measurement]:
 
 
 def make_contenders(task: str, options: argparse.Namespace) -> list[Contender]:
-    """Whatever steps, in the order in which it takes its turn."""
+    """All contenders, in the order of their turns."""
     counts = options.num_envs
     works = {n: contenders.record(task, n, max(LEAST_STEPS, STEPS // n)) for n in {1, *counts}}
-    # Gymnasium's ways hold a model and data per environment: a thousand would take 6 GB. Those with a
-    # process each fork, and a fork should find no threads: they come first.
+    # Gymnasium's vectors hold a model and data per environment: a thousand would take 6 GB. They come
+    # first, since one forks, and a fork should find no threads.
     own_models = [
         contenders.gymnasium_env(kind, works[n])
         for kind in (AsyncVectorEnv, SyncVectorEnv)
@@ -182,7 +183,7 @@ def reset_jobs(task: str, counts: list[int]) -> Iterator[Job]:
 
 
 def judge_jobs(task: str, counts: list[int]) -> Iterator[Job]:
-    """What comes between physics and observations: the least, and the most it can cost."""
+    """Readings and judging, between physics and observations: the least and the most they cost."""
     held = held_state(task)
     for n in counts:
         for name, state in (("nothing touched", None), ("objects held", held)):
@@ -192,7 +193,7 @@ def judge_jobs(task: str, counts: list[int]) -> Iterator[Job]:
                 env.set_state(state)
             update = env.core.readings.update
             yield f"readings, {name}", n, partial(seconds_per_row, update, n, CALLS)
-            yield f"stage and reward, {name}", n, partial(judging_seconds, env.core)
+            yield f"stage and earnings, {name}", n, partial(judging_seconds, env.core)
 
 
 def held_state(task: str) -> State:
@@ -206,14 +207,12 @@ def held_state(task: str) -> State:
 
 
 def judging_seconds(core: Core) -> float:
-    """Seconds per row of stage, memory and reward. Nothing public does that and no more."""
+    """Seconds per row of stage, memory and earnings."""
     spent = 0.0
     for _ in range(CALLS):
-        core.readings.update()  # drops what the last judgement has worked out
+        core.readings.update()  # drops the values that the last judgement cached
         start = time.perf_counter()
-        core.stage, memory, _ = core._judge()
-        core._remember(memory)
-        core._conclude()
+        core.progress = core.judged(core.progress)
         spent += time.perf_counter() - start
     return spent / CALLS / core.num_envs
 

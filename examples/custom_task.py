@@ -16,8 +16,8 @@ from aloha_marl.simulation.readings import Readings
 from aloha_marl.tasks import SUCCESS
 from aloha_marl.tasks.base import CLEARANCE, START_HEIGHT
 
-HEIGHT = 0.1  # [m] of the tray's lowest corner
-LEVEL = np.cos(np.radians(10))  # of the tray's z axis against the vertical
+HEIGHT = 0.1  # lowest corner of the tray [m]
+LEVEL = np.cos(np.radians(10))  # tilt of the tray's z axis
 HOLD_STEPS = 10
 
 
@@ -44,10 +44,10 @@ class LiftTray(aloha_marl.Task):
 
     def stage(self, readings: Readings, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Memory: steps for which the tray has been held level and high."""
-        touch = np.all([readings.touch(side, "tray") for side in SIDES], axis=0)
-        grip = np.all([readings.grip(side, "tray") for side in SIDES], axis=0)
+        touch = np.all([readings.touches(side, "tray") for side in SIDES], axis=0)
+        grip = np.all([readings.grips(side, "tray") for side in SIDES], axis=0)
         clearance = readings.clearance("tray")
-        upright = readings.objects[:, 0, 8]  # z of the tray's z axis
+        upright = readings.axis("tray", "z")[:, 2]
         high = grip & (clearance > HEIGHT) & (upright > LEVEL)
         steps = np.where(high, memory[:, 0] + 1, 0)
         reached = (steps >= HOLD_STEPS, grip & (clearance > CLEARANCE), grip, touch)

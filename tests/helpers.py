@@ -76,6 +76,11 @@ def variant_id(variant: Any) -> str:
     return "-".join(f"{k}={v}" for k, v in changed.items()) or "default"
 
 
+def variant_marks(variant: Any) -> list[pytest.MarkDecorator]:
+    """Marks of a parametrised variant: those that draw pictures are slow."""
+    return [pytest.mark.slow] if variant.get("obs_type", "state") != "state" else []
+
+
 def make(task: str, **options: Any) -> aloha_marl.AlohaParallelEnv:
     """A parallel environment whose pictures, if any, are small."""
     return aloha_marl.parallel_env(task, **(SMALL | options))

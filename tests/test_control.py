@@ -220,5 +220,5 @@ def test_tool_follows(task: str) -> None:
     for _ in range(60):
         env.step(dict.fromkeys(env.agents, np.zeros(7)))
     position, _ = forward(env.data.ctrl.reshape(2, 8)[:, : len(JOINTS)])
-    apart = np.linalg.norm(env.core.readings.tcp[0, :, :3] - position, axis=1)
+    apart = np.linalg.norm(env.core.readings["tcp_pos"][0] - position, axis=1)
     assert (apart < 0.01).all()

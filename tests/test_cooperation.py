@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from one_arm import ATTEMPTS, alone
 
 import aloha_marl
 from aloha_marl.arms import AGENTS
-from aloha_marl.evaluation.evaluator import evaluate
+from aloha_marl.evaluation import evaluate
+from aloha_marl.policies.one_arm import ATTEMPTS, alone
 
 SEEDS = range(500, 508)
 
@@ -27,6 +27,7 @@ def test_gym_aloha_rules_reward_one_arm(attempt: str) -> None:
     assert stages.count(4) >= len(SEEDS) - 1, stages
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attempt", ATTEMPTS)
 def test_strict_rules_need_both_arms(attempt: str) -> None:
     """The same behaviour gets nowhere near success, nor does it lift or meet anything together."""
@@ -34,6 +35,7 @@ def test_strict_rules_need_both_arms(attempt: str) -> None:
     assert max(stages) < 3, stages
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen", AGENTS)
 @pytest.mark.parametrize("task", aloha_marl.TASKS)
 def test_expert_fails_with_a_frozen_partner(task: str, frozen: str) -> None:

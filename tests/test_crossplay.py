@@ -12,9 +12,9 @@ import pytest
 
 from aloha_marl import policies
 from aloha_marl.arms import AGENTS, SIDES
-from aloha_marl.evaluation.evaluator import Episode, evaluate, wilson
-from aloha_marl.evaluation.pairs import Crossplay, crossplay
-from aloha_marl.recording.heat_map import draw_heat_map
+from aloha_marl.cli.tables import success_matrix
+from aloha_marl.evaluation import Crossplay, Episode, crossplay, evaluate, wilson
+from aloha_marl.recording.plots import draw_heat_map
 
 
 def made_up(counts: list[list[int]], episodes: int, names: tuple[str, ...]) -> Crossplay:
@@ -32,6 +32,7 @@ def made_up(counts: list[list[int]], episodes: int, names: tuple[str, ...]) -> C
     return Crossplay("insertion", names, tuple(range(episodes)), {}, {}, tuple(pairs))
 
 
+@pytest.mark.slow
 def test_equals_single_episodes(task: str) -> None:
     """Every episode, of whatever scopes and noise, is the one that ``evaluate`` plays."""
     zoo = {name: policies.load(name, task) for name in ("scripted:alone", "scripted:novice")}
@@ -91,9 +92,9 @@ def test_means() -> None:
     assert result.summary() == "mean success: with itself 90.0%, strangers 20.0%"
     np.testing.assert_array_equal(result.rates[0], [1.0, 0.2, 0.0])
     assert result.intervals[1, 2] == pytest.approx(wilson(6, 10))
-    table = result.table(lambda rate, interval, alike: f"{rate} {interval} {alike}")
+    table = success_matrix(result, "{rate} {interval}", "{rate} {interval} alike")
     assert table.columns == ("left \\ right", "a", "b", "c", "mean")
-    assert table.rows[1] == ("b", "40 17-69 False", "80 49-94 True", "60 31-83 False", "60")
+    assert table.rows[1] == ("b", "40 17-69", "80 49-94 alike", "60 31-83", "60")
     assert table.rows[-1] == ("mean", "47", "33", "50", "43")
 
 

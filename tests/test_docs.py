@@ -1,20 +1,22 @@
-"""What the documentation says is so."""
+"""The documentation is true: its code runs, its links lead somewhere, its pages equal the results."""
 
 from __future__ import annotations
 
 import itertools
 import re
-import runpy
 from pathlib import Path
 
+import baselines
+import crossplay
+import imitation
 import pytest
-from one_arm import ATTEMPTS
 
 from aloha_marl.cli.tables import as_markdown, tables
 from aloha_marl.control.modes import CONTROLS
 from aloha_marl.core.options import Options
-from aloha_marl.evaluation.evaluator import wilson
+from aloha_marl.evaluation import wilson
 from aloha_marl.policies import STYLES
+from aloha_marl.policies.one_arm import ATTEMPTS
 from aloha_marl.tasks import TASKS
 
 ROOT = Path(__file__).parent.parent
@@ -45,23 +47,30 @@ def test_links(page: Path) -> None:
         assert (page.parent / target).is_file(), target
 
 
+def test_commands() -> None:
+    """Scripts that the pages tell to run are there."""
+    named = {name for page in PAGES for name in re.findall(r"python (\S+\.py)", page.read_text())}
+    assert len(named) >= 5
+    for name in named:
+        assert (ROOT / name).is_file(), name
+
+
 def test_observations_page() -> None:
-    """The page is what `make docs` writes now."""
+    """The page equals the output of `make docs` now."""
     made = as_markdown({name: list(tables(name, "full")) for name in TASKS})
     assert (ROOT / "docs" / "observations.md").read_text() == made, "run `make docs`"
 
 
 def test_crossplay_page() -> None:
-    """The page says what the results beside it say; they have every style, and seeds enough."""
-    made = runpy.run_path(str(ROOT / "docs" / "crossplay.py"))
-    assert (ROOT / "docs" / "crossplay.md").read_text() == made["page"](), "run `make docs`"
-    results = made["results"]()
+    """The page equals the results, which have every style, and seeds enough."""
+    assert (ROOT / "docs" / "crossplay.md").read_text() == crossplay.page(), "run `make docs`"
+    results = crossplay.results()
     assert list(results) == list(TASKS)
     for result in results.values():
         assert result.names == tuple(STYLES)
         assert len(result.seeds) >= 50
-    for result in made["results"]("crossplay_learned").values():
-        assert result.names == made["LEARNERS"] == ("scripted", "imitation", "ippo")
+    for result in crossplay.results("crossplay_learned").values():
+        assert result.names == crossplay.LEARNERS == ("scripted", "imitation", "ippo")
         assert len(result.seeds) >= 50
 
 
@@ -77,11 +86,10 @@ def test_readme_names_what_exists() -> None:
 
 
 def test_imitation_page() -> None:
-    """The page says what the results beside it say; each task was learned well with three seeds."""
-    made = runpy.run_path(str(ROOT / "docs" / "imitation.py"))
-    assert (ROOT / "docs" / "imitation.md").read_text() == made["page"](), "run `make docs`"
+    """The page equals the results; each task was learned well with three seeds."""
+    assert (ROOT / "docs" / "imitation.md").read_text() == imitation.page(), "run `make docs`"
     for task in TASKS:
-        runs = [run for run in made["runs"]() if run["arguments"]["task"] == task]
+        runs = [run for run in imitation.runs() if run["arguments"]["task"] == task]
         assert len({run["arguments"]["seed"] for run in runs}) >= 3
         for run in runs:
             summary = run["evaluation"]["summary"]
@@ -90,16 +98,15 @@ def test_imitation_page() -> None:
 
 
 def test_baselines_page() -> None:
-    """The page says what the results say: all methods on the same strict starts, none a lucky few."""
-    made = runpy.run_path(str(ROOT / "docs" / "baselines.py"))
-    assert (ROOT / "docs" / "baselines.md").read_text() == made["page"](), "run `make docs`"
+    """The page equals the results: all methods on the same strict starts, 300 of them."""
+    assert (ROOT / "docs" / "baselines.md").read_text() == baselines.page(), "run `make docs`"
     played = set()
-    for run in made["runs"]():
+    for run in baselines.runs():
         evaluation = run["evaluation"]
         summary, options = evaluation["summary"], evaluation["options"]
         assert summary["episodes"] == 300
         assert summary["success_rate_wilson_95"] == pytest.approx(wilson(summary["successes"], 300))
-        if run["method"] == made["ALONE"]:
+        if run["method"] == baselines.ALONE:
             attempt, start = run["arguments"]["attempt"], "gym_aloha"
             played.add((attempt, options["rules"]))
             assert options["rules"] == "gym_aloha" or summary["successes"] == 0

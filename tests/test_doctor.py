@@ -26,8 +26,8 @@ from aloha_marl.cli.diagnosis import (
     Machine,
 )
 from aloha_marl.cli.doctor import SIZES, Report, diagnose, draw
-from aloha_marl.rendering import pictures as rendering
-from aloha_marl.rendering.pictures import BACKENDS, backend
+from aloha_marl.rendering import opengl
+from aloha_marl.rendering.opengl import BACKENDS, backend
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what is mended is Linux")
 
@@ -253,9 +253,10 @@ def run(monkeypatch: pytest.MonkeyPatch, report: Report | None, *arguments: str)
     """Exit code and output of the command at 80 columns, with a report made up or its own."""
     testing = pytest.importorskip("typer.testing")
     from aloha_marl.cli import app as commands
+    from aloha_marl.cli import describe
 
     if report is not None:
-        monkeypatch.setattr(commands, "diagnose", lambda _: report)
+        monkeypatch.setattr(describe, "diagnose", lambda _: report)
     environ = {"COLUMNS": "80", "TERM": "dumb", "NO_COLOR": "1"}
     result = testing.CliRunner(env=environ).invoke(commands.app, ["doctor", *arguments])
     return result.exit_code, result.output
@@ -335,17 +336,17 @@ def test_nothing_to_draw_with(environ: dict[str, str], text: str) -> None:
 
 
 @pytest.fixture
-def not_looked(monkeypatch: pytest.MonkeyPatch) -> None:
+def not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a process that has not drawn yet."""
-    monkeypatch.setattr(rendering, "_looked", False)
+    monkeypatch.setattr(opengl, "_software_checked", False)
 
 
-@pytest.mark.usefixtures("not_looked")
+@pytest.mark.usefixtures("not_checked")
 def test_warns_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first observed picture, and it only, warns of a CPU that draws beside a device."""
     asked = []
-    monkeypatch.setattr(rendering, "has_nvidia", lambda: True)
-    monkeypatch.setattr(rendering, "driver", lambda: asked.append(1) or MESA.driver)
+    monkeypatch.setattr(opengl, "has_nvidia", lambda: True)
+    monkeypatch.setattr(opengl, "driver", lambda: asked.append(1) or MESA.driver)
     env = make("transfer_cube", obs_type="pixels", render_mode="rgb_array")
     with pytest.warns(RuntimeWarning, match="aloha-marl doctor") as caught:
         env.reset(seed=0)
@@ -359,7 +360,7 @@ def test_warns_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(asked) == 1
 
 
-@pytest.mark.usefixtures("not_looked")
+@pytest.mark.usefixtures("not_checked")
 @pytest.mark.parametrize(
     ("nvidia", "drawing"), [(True, NVIDIA), (False, MESA), (True, None)], ids=str
 )
@@ -373,8 +374,8 @@ def test_no_warning(nvidia: bool, drawing: Drawing | None, monkeypatch: pytest.M
             raise OSError("no platform")
         return dict(drawing.driver)
 
-    monkeypatch.setattr(rendering, "has_nvidia", lambda: nvidia)
-    monkeypatch.setattr(rendering, "driver", driver)
+    monkeypatch.setattr(opengl, "has_nvidia", lambda: nvidia)
+    monkeypatch.setattr(opengl, "driver", driver)
     env = make("transfer_cube", obs_type="pixels")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -384,14 +385,14 @@ def test_no_warning(nvidia: bool, drawing: Drawing | None, monkeypatch: pytest.M
     assert len(asked) == nvidia  # without a device there is nothing to compare with
 
 
-@pytest.mark.usefixtures("not_looked")
-def test_render_does_not_look() -> None:
+@pytest.mark.usefixtures("not_checked")
+def test_render_does_not_check() -> None:
     """``render()`` is for people; its speed is nobody's loop."""
     env = make("transfer_cube", render_mode="rgb_array")
     env.reset(seed=0)
     env.render()
     env.close()
-    assert not rendering._looked
+    assert not opengl._software_checked
 
 
 def test_error_points_here(monkeypatch: pytest.MonkeyPatch) -> None:

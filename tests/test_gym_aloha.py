@@ -65,7 +65,7 @@ def test_recorded_rewards(name: str) -> None:
     stages = []
     for action in motion["actions"]:
         env.core.step(action.reshape(1, 2, 7).astype(float))
-        stages.append(int(env.core.stage[0]))
+        stages.append(int(env.core.progress.stage[0]))
     want, got = motion["reward"].astype(int), np.array(stages)
     assert (want == got).mean() >= 0.95
     assert got.max() == want.max()

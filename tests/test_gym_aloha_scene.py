@@ -15,7 +15,7 @@ from helpers import SMALL, make, sample
 from test_gym_aloha import IDS
 
 from aloha_marl.rendering import gym_aloha as gym_aloha_scene
-from aloha_marl.rendering.pictures import camera_names
+from aloha_marl.rendering.renderer import camera_names
 from aloha_marl.tasks import TransferCube
 
 SEED = 1
@@ -79,6 +79,7 @@ def exact(task: str, **options: Any) -> gymnasium.Env[Any, Any]:
     return gymnasium.make(IDS[task], visuals="gym_aloha", **options)
 
 
+@pytest.mark.slow
 def test_pictures_are_gym_alohas(theirs: dict[str, Any]) -> None:
     """An episode of the same seed and actions looks the same, through every camera."""
     env = exact(theirs["task"], obs_type="pixels_agent_pos", render_mode="rgb_array")
@@ -148,7 +149,7 @@ def test_cameras(task: str) -> None:
     models = [env.pictures.model for env in envs]
     names, others = map(camera_names, models)
     assert names.keys() == others.keys()
-    shown = [env.pictures.show(0)[1] for env in envs]
+    shown = [env.pictures.drawable(0)[1] for env in envs]
     for name, i in names.items():
         for field in ("cam_xpos", "cam_xmat"):
             first, second = (

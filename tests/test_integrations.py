@@ -1,6 +1,6 @@
 """Without its library, or with another version of it, an adapter says what to do.
 
-What the adapters do with their libraries is tested in tests/integrations.
+tests/integrations tests the adapters with their libraries.
 """
 
 from __future__ import annotations

@@ -17,17 +17,10 @@ import aloha_marl
 from aloha_marl import policies
 from aloha_marl.arms import AGENTS, SIDES
 from aloha_marl.control.modes import CONTROLS
-from aloha_marl.core.observations import Layout
-from aloha_marl.evaluation.pairs import crossplay
-from aloha_marl.policies.learned import (
-    METHODS,
-    WEIGHTS,
-    LearnedPolicy,
-    Network,
-    features,
-    load_file,
-)
-from aloha_marl.policies.motion import View
+from aloha_marl.evaluation import crossplay
+from aloha_marl.policies.learned import WEIGHTS, LearnedPolicy, features, load_file
+from aloha_marl.policies.network import METHODS, Network
+from aloha_marl.policies.view import View, task_layout
 
 TASKS = tuple(aloha_marl.TASKS)
 FILES = [
@@ -36,11 +29,6 @@ FILES = [
     for task in TASKS
     for side in SIDES
 ]
-
-
-def layout(task: str, scope: str = "partner") -> Layout:
-    """Of what an arm observes."""
-    return Layout(tuple(aloha_marl.TASKS[task].objects), scope)
 
 
 def seen(task: str, n: int) -> dict[str, np.ndarray]:
@@ -65,7 +53,7 @@ def content(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def write(path: Path, header: dict[str, Any], arrays: dict[str, Any]) -> Path:
-    """A file with those."""
+    """Writes a file with this header and these arrays."""
     with path.open("wb") as file:
         np.savez(file, header=np.array(json.dumps(header)), **arrays)
     return path
@@ -87,7 +75,7 @@ def test_success(method: str, task: str) -> None:
 @pytest.mark.parametrize("control", [name for name in CONTROLS if name != "joint_delta"])
 @pytest.mark.parametrize("task", TASKS)
 def test_every_control_mode(task: str, control: str) -> None:
-    """What was learned in joint steps is done in every mode."""
+    """Networks that learned joint steps act in every mode."""
     arms = {"imitation": policies.load("imitation", task, control=control)}
     assert {policy.control for policy in arms["imitation"].values()} == {control}
     assert crossplay(task, arms, range(100_000, 100_005)).pairs[0]["successes"] >= 4
@@ -120,7 +108,7 @@ def test_no_other_files() -> None:
 
 
 def test_runs_without_torch() -> None:
-    """Nothing of PyTorch is imported; with it blocked the policies act all the same."""
+    """PyTorch is not imported; with it blocked the policies act all the same."""
     code = """
 import sys
 sys.modules["torch"] = None
@@ -135,10 +123,10 @@ for policy in policies.load("imitation", "insertion").values():
 @pytest.mark.parametrize("scope", ["local", "partner"])
 @pytest.mark.parametrize("task", TASKS)
 def test_save_and_load(task: str, scope: str, tmp_path: Path) -> None:
-    """What was saved comes back, for either scope."""
+    """A saved network comes back, for either scope."""
     rng = np.random.default_rng(0)
-    rows = rng.uniform(-1, 1, (5, layout(task, scope).size)).astype(np.float32)
-    inputs = sum(p.shape[1] for p in features(View(rows, layout(task, scope)), task).values())
+    rows = rng.uniform(-1, 1, (5, task_layout(task, scope).size)).astype(np.float32)
+    inputs = sum(p.shape[1] for p in features(View(rows, task_layout(task, scope)), task).values())
     sizes = (inputs, 8, 7)
     layers = tuple(
         (rng.normal(size=(a, b)).astype(np.float32), rng.normal(size=b).astype(np.float32))
@@ -154,7 +142,7 @@ def test_save_and_load(task: str, scope: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_features_do_not_tell_equal_yaws_apart(task: str) -> None:
     """An object turned to where it looks the same gives the same features; turned less, others."""
-    rows, parts = seen(task, 1)["right_arm"].astype(float), layout(task)
+    rows, parts = seen(task, 1)["right_arm"].astype(float), task_layout(task, "partner")
     for name in aloha_marl.TASKS[task].objects:
         turn = np.pi / 2 if name == "cube" else np.pi
         same = {}
@@ -180,7 +168,7 @@ def test_file_for_something_else(asked: tuple[str, ...], text: str) -> None:
     """The message says what the file is for, and which command makes the right one."""
     path = WEIGHTS / "imitation_insertion_left.npz"
     scope = asked[2] if len(asked) > 2 else "partner"
-    command = f"`python examples/imitate.py --task {asked[0]} --scope {scope}` makes one"
+    command = f"`python examples/learning/imitate.py --task {asked[0]} --scope {scope}` makes one"
     with pytest.raises(ValueError, match=f"{re.escape(text)}; {re.escape(command)}"):
         load_file(path, *asked)
 
@@ -195,7 +183,7 @@ def test_file_for_something_else(asked: tuple[str, ...], text: str) -> None:
     ],
 )
 def test_unknown_names(arguments: tuple[Any, ...], text: str) -> None:
-    """They are listed with the valid ones."""
+    """Errors list the valid names."""
     with pytest.raises(ValueError, match=text):
         load_file(WEIGHTS / "imitation_insertion_left.npz", *arguments)
 
@@ -208,7 +196,7 @@ def test_spoiled_files(tmp_path: Path) -> None:
     def refused(text: str) -> None:
         with pytest.raises(ValueError, match=text) as caught:
             load_file(path, "insertion", "left")
-        assert "`python examples/imitate.py --task insertion" in str(caught.value)
+        assert "`python examples/learning/imitate.py --task insertion" in str(caught.value)
 
     write(path, header | {"observation_size": 59}, arrays)
     refused("observation_size=59, needed is 79")

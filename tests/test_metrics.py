@@ -42,7 +42,7 @@ class Witness:
         """Adds a step."""
         env, pairs = self.env, touching(self.env.model, self.env.data)
         self.steps += 1
-        self.stages.append(int(env.core.stage[0]))
+        self.stages.append(int(env.core.progress.stage[0]))
 
         def meet(first: set[str], second: set[str]) -> bool:
             return any(pair & first and pair & second for pair in pairs)
@@ -111,7 +111,7 @@ def test_rough_play(task: str) -> None:
         witness = Witness(env)
         actions = sample(env, draw)
         while env.agents:
-            if env.core.elapsed[0] % 25 == 0:
+            if env.core.progress.elapsed[0] % 25 == 0:
                 # Shoulders forward and down: towards each other and the table.
                 actions = {
                     agent: np.array(
@@ -164,7 +164,7 @@ def play_in_hand(opening: float, lower: bool) -> dict[str, float]:
     hold = {agent: np.append(qpos[8 * i : 8 * i + 6], 0.0) for i, agent in enumerate(AGENTS)}
     infos: dict[str, dict[str, float]] = {}
     while env.agents:
-        late = env.core.elapsed[0] > 20
+        late = env.core.progress.elapsed[0] > 20
         if late:
             hold["right_arm"][6] = opening
             if lower:  # the shoulder bends until the cube is on the table

@@ -37,7 +37,7 @@ SIZES: dict[str, Callable[[int], int]] = {
 
 def observed(env: aloha_marl.AlohaParallelEnv) -> np.ndarray:
     """(2, D) what the arms observe now."""
-    return env.core.observer.observations()[:, 0]
+    return env.core.observer.observations()[0]
 
 
 def random_state(

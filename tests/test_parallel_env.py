@@ -24,6 +24,7 @@ from helpers import (
     same,
     sample,
     variant_id,
+    variant_marks,
 )
 from pettingzoo.test import (
     api_test,
@@ -36,7 +37,7 @@ from pettingzoo.test import (
 
 import aloha_marl
 from aloha_marl.core.options import OBS_TYPES, PICTURE_MODES, Options
-from aloha_marl.envs.merged import OBS_TYPES as SINGLE_OBS_TYPES
+from aloha_marl.envs.merged import MERGED_OBS_TYPES
 
 # What PettingZoo's tests say of environments that are as they should be. Names like left_arm are a
 # choice; dict observations are allowed, but hinted at.
@@ -54,7 +55,7 @@ def variant_params() -> list[Any]:
     params = []
     for variant in VARIANTS:
         renamed = variant.get("agent_names", aloha_marl.AGENTS) != aloha_marl.AGENTS
-        marks = [] if renamed else list(pettingzoo_hints)
+        marks = variant_marks(variant) + ([] if renamed else pettingzoo_hints)
         if variant.get("obs_type", "state") != "state":
             marks += dict_hints
         params.append(pytest.param(variant, id=variant_id(variant), marks=marks))
@@ -138,8 +139,8 @@ def test_pettingzoo_registry(task: str) -> None:
     "ignore:.*we recommend using a symmetric and normalized space",
     "ignore:.*action space.*symmetric and normalized",
 )
-@pytest.mark.parametrize("prefix", ["", "GymAloha"])
-@pytest.mark.parametrize("obs_type", SINGLE_OBS_TYPES)
+@pytest.mark.parametrize("prefix", ["", pytest.param("GymAloha", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("obs_type", MERGED_OBS_TYPES)
 def test_gymnasium_checker(
     task: str, prefix: str, obs_type: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -435,11 +436,11 @@ def test_bad_action(task: str, bad: str, which: int) -> None:
     draw = np.random.default_rng(0)
     env.step(sample(env, draw))
     agent = env.possible_agents[which]
-    before, elapsed = physics(env), int(env.core.elapsed[0])
+    before, elapsed = physics(env), int(env.core.progress.elapsed[0])
     with pytest.raises(ValueError, match=agent):
         env.step(sample(env, draw) | {agent: BAD_ACTIONS[bad]})
     np.testing.assert_array_equal(physics(env), before)
-    assert env.core.elapsed[0] == elapsed
+    assert env.core.progress.elapsed[0] == elapsed
     assert env.agents == env.possible_agents
     env.step(sample(env, draw))
 

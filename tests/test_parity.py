@@ -312,6 +312,7 @@ def test_motion(source: str, name: str) -> None:
 # ---------------------------------------------------------------- statistics
 
 
+@pytest.mark.slow
 def test_random_statistics() -> None:
     """Random actions put arms and fingers on the table as often as in the reference."""
     env = gymnasium.make("aloha_marl/GymAlohaTransferCube-v0", obs_type="state")

@@ -1,4 +1,4 @@
-"""The scripted experts: what a policy is, and that they solve the tasks."""
+"""The scripted experts: they solve the tasks in every scope, control mode and style."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ import pytest
 
 import aloha_marl
 from aloha_marl import policies
-from aloha_marl.arms import AGENTS
+from aloha_marl.arms import AGENTS, BASE_DISTANCE
 from aloha_marl.control.modes import CONTROLS
-from aloha_marl.core.observations import Layout
-from aloha_marl.evaluation.pairs import crossplay
+from aloha_marl.evaluation import crossplay
 from aloha_marl.policies.adapters import ADAPTERS
-from aloha_marl.policies.motion import View
 from aloha_marl.policies.noise import Noise
+from aloha_marl.policies.view import POLICY_SCOPES, View, task_layout
 
-SCOPES = ("partner", "local")
 NOVICES = [name for name, style in policies.STYLES.items() if style.noise]
 
 
 def play(
     task: str, scope: str, seed: int, name: str = "scripted", **options
 ) -> tuple[bool, int, list[np.ndarray]]:
-    """Success, steps, and what the arms saw in one episode."""
+    """Success, number of steps and (2, D) observations of each step of one episode."""
     env = aloha_marl.parallel_env(task, scope=scope, **options)
     arms = policies.load(name, task, scope)
     observations, infos = env.reset(seed=seed)
@@ -36,7 +34,7 @@ def play(
     return infos[AGENTS[0]]["is_success"], steps, seen
 
 
-@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("scope", POLICY_SCOPES)
 @pytest.mark.parametrize("task", aloha_marl.TASKS)
 def test_experts_solve_the_task(task: str, scope: str) -> None:
     """Random starts, strict rules: at least 19 of 20 episodes, 170 steps on average."""
@@ -76,7 +74,7 @@ def test_adapters_do_what_targets_say(task: str, control: str) -> None:
     """A joint target within a step becomes an action that commands just this target."""
     assert list(ADAPTERS) == list(CONTROLS)
     env = aloha_marl.parallel_env(task, control=control)
-    layout = Layout(tuple(env.task.objects), "partner")
+    layout = task_layout(task, "partner")
     observations, _ = env.reset(seed=3)
     rng = np.random.default_rng(0)
     for _ in range(40):
@@ -93,6 +91,13 @@ def test_adapters_do_what_targets_say(task: str, control: str) -> None:
             np.testing.assert_allclose(row[:6], target[0, :6], atol=1e-5)
     # By then the grippers are open.
     np.testing.assert_allclose(np.abs(commanded[:, 6:]), 0.057)
+
+
+def test_base_distance(task: str) -> None:
+    """The experts know how far apart the model's arms stand."""
+    model = aloha_marl.parallel_env(task).model
+    offset = model.body("right/base").pos - model.body("left/base").pos
+    np.testing.assert_allclose(offset, (BASE_DISTANCE, 0, 0), rtol=1e-12)
 
 
 @pytest.mark.parametrize("control", CONTROLS)
@@ -140,6 +145,7 @@ def test_experts_solve_gym_aloha_ids(name: str) -> None:
     assert rewards == [4.0] * 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", policies.STYLES)
 @pytest.mark.parametrize("task", aloha_marl.TASKS)
 def test_styles_play_with_themselves(task: str, name: str) -> None:
@@ -154,7 +160,7 @@ def test_styles_play_with_themselves(task: str, name: str) -> None:
 @pytest.mark.parametrize("task", aloha_marl.TASKS)
 def test_styles_differ_in_what_they_say(task: str) -> None:
     """Fastest joint, height of the meeting point and pitch at the grasp, against the usual ones."""
-    layout = Layout(tuple(aloha_marl.TASKS[task].objects), "partner")
+    layout = task_layout(task, "partner")
     name = next(iter(aloha_marl.TASKS[task].objects))  # of two, the right arm's
     height = layout[f"{name}_pos"].start + 2
     figures = {}
@@ -192,7 +198,7 @@ def test_noise() -> None:
 
 
 @pytest.mark.parametrize("name", ["scripted", *NOVICES])
-@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("scope", POLICY_SCOPES)
 @pytest.mark.parametrize("task", aloha_marl.TASKS)
 def test_batches_equal_single_calls(task: str, scope: str, name: str) -> None:
     """A policy is a pure function: rows of a batch, in any order, give the single actions."""
@@ -211,7 +217,7 @@ def test_batches_equal_single_calls(task: str, scope: str, name: str) -> None:
 @pytest.mark.parametrize("task", aloha_marl.TASKS)
 def test_targets_are_ramped(task: str) -> None:
     """No joint target is more than 0.06 rad from the one in force."""
-    layout = Layout(tuple(aloha_marl.TASKS[task].objects), "partner")
+    layout = task_layout(task, "partner")
     _, _, seen = play(task, "partner", seed=2)
     for index, agent in enumerate(AGENTS):
         rows = np.stack(seen)[:, index].astype(float)

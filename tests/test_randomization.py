@@ -64,7 +64,7 @@ def test_off_by_default(task: str) -> None:
     assert env.options.randomization == {}
     env.reset(seed=0)
     assert changed(env, nominal) == set()
-    assert env.core.drawn.shape == (1, 0)
+    assert env.core.progress.drawn.shape == (1, 0)
 
 
 def test_every_range_is_tested() -> None:
@@ -83,7 +83,7 @@ def test_each_range_changes_its_own_fields(task: str, name: str) -> None:
         fields = changed(env, nominal)
         assert fields
         assert fields <= FIELDS[name]
-        drawn = env.core.drawn[0]
+        drawn = env.core.progress.drawn[0]
         assert len(drawn) == len(env.core.randomization.names)
         assert ((drawn >= low) & (drawn <= high)).all()
         seen.append(drawn)
@@ -117,7 +117,7 @@ def test_seeds_decide(task: str) -> None:
     for episode in range(4):
         seed = 5 if episode == 0 else None
         assert same(env.reset(seed=seed), other.reset(seed=seed))
-        np.testing.assert_array_equal(env.core.drawn, other.core.drawn)
+        np.testing.assert_array_equal(env.core.progress.drawn, other.core.progress.drawn)
         while env.agents:
             results = [e.step(sample(e, d)) for e, d in zip((env, other), draws, strict=True)]
             assert same(*results)
@@ -141,7 +141,7 @@ def test_rows_draw_what_single_environments_draw(task: str) -> None:
                 observed, _ = env.reset()
             for a in actions:
                 np.testing.assert_array_equal(observations[a][i], observed[a])
-    np.testing.assert_array_equal(batch.core.drawn, np.concatenate([e.core.drawn for e in singles]))
+    np.testing.assert_array_equal(batch.core.progress.drawn, np.concatenate([e.core.progress.drawn for e in singles]))
     batch.close()
 
 
@@ -161,7 +161,7 @@ def test_states_hold_what_was_drawn(task: str) -> None:
     batch = aloha_marl.AlohaVectorEnv(task, 3, 2, **options)
     batch.reset(seed=5)
     batch.set_state(batch.get_state([2]), rows=[0])
-    drawn = batch.core.drawn
+    drawn = batch.core.progress.drawn
     np.testing.assert_array_equal(drawn[0], drawn[2])
     assert not np.array_equal(drawn[1], drawn[2])
     for name, values in batch.core.simulation.fields.items():
@@ -195,9 +195,9 @@ def test_mass_is_as_mujoco_computes_it(task: str) -> None:
 def test_size_decides_the_height_at_rest(task: str, scale: float) -> None:
     """Scaled objects fall on the table and lie there at the height of their size."""
     env = fixed(task, "object_size", scale, control="joint_delta")
-    nominal = make(task).core.readings.half_extents[0]
+    nominal = make(task).core.readings.extents.half[0]
     readings = env.core.readings
-    np.testing.assert_allclose(readings.half_extents[0], scale * nominal)
+    np.testing.assert_allclose(readings.extents.half[0], scale * nominal)
     for _ in range(60):
         env.step(dict.fromkeys(env.agents, np.zeros(7)))
     for k, name in enumerate(objects(env)):
@@ -253,7 +253,7 @@ def test_gain_and_joint_friction(task: str) -> None:
     nominal = make(task).model
     env = make(task, randomization={"actuator_gain": (0.5, 2), "joint_friction": (0.5, 2)})
     env.reset(seed=4)
-    drawn = dict(zip(env.core.randomization.names, env.core.drawn[0], strict=True))
+    drawn = dict(zip(env.core.randomization.names, env.core.progress.drawn[0], strict=True))
     assert len(drawn) == 2 * ROBOT
     for side in SIDES:
         for joint in ("waist", "wrist_rotate", "left_finger"):

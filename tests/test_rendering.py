@@ -16,7 +16,7 @@ from helpers import free_joint, in_hand, make, objects, put, sample
 
 import aloha_marl
 from aloha_marl.arms import SIDES
-from aloha_marl.rendering.pictures import camera_names
+from aloha_marl.rendering.renderer import camera_names
 
 CAMERAS = {
     "top",
@@ -410,6 +410,7 @@ def run_workers(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("context", "steps"), [("fork", "500"), ("spawn", "20")])
 def test_workers_draw(task: str, tmp_path: Path, context: str, steps: str) -> None:
     """Four of Gymnasium's processes draw without hanging, and draw what one process draws."""
@@ -417,6 +418,7 @@ def test_workers_draw(task: str, tmp_path: Path, context: str, steps: str) -> No
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_workers_after_pictures(task: str, tmp_path: Path) -> None:
     """After pictures of the parent, spawned workers draw and forked ones say why they can't."""
     assert run_workers(task, tmp_path, "spawn", "5", "draw").returncode == 0
@@ -425,6 +427,7 @@ def test_workers_after_pictures(task: str, tmp_path: Path) -> None:
     assert "context='spawn'" in forked.stderr
 
 
+@pytest.mark.slow
 def test_contexts_do_not_leak() -> None:
     """Environments that draw and close leave nothing behind."""
     sizes = []

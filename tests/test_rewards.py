@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import make, sample
-from one_arm import ATTEMPTS, OneArm
 
 import aloha_marl
 from aloha_marl.arms import AGENTS, SIDES
+from aloha_marl.policies.one_arm import ATTEMPTS, OneArm
 from aloha_marl.tasks import TASKS, Task, TransferCube
 
 DENSE: dict[str, Any] = {"reward": "dense", "credit": "individual"}

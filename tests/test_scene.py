@@ -11,7 +11,7 @@ import pytest
 from helpers import TASK_NAMES
 
 import aloha_marl
-from aloha_marl.scene.scene import assets_directory, load_model
+from aloha_marl.scene import assets_directory, load_model
 from aloha_marl.scene.visuals import merge_visuals
 
 VISUAL = """

@@ -27,7 +27,7 @@ from helpers import (
 
 import aloha_marl
 from aloha_marl.envs.dm_env import AlohaDmEnv
-from aloha_marl.envs.merged import OBS_TYPES
+from aloha_marl.envs.merged import MERGED_OBS_TYPES
 
 
 def single(task: str, obs_type: str = "state", **options: Any) -> aloha_marl.AlohaSingleAgent:
@@ -84,7 +84,7 @@ def test_left_arm_first(task: str) -> None:
         assert not moved[1 - half].any()
 
 
-@pytest.mark.parametrize("obs_type", OBS_TYPES)
+@pytest.mark.parametrize("obs_type", MERGED_OBS_TYPES)
 def test_observations(task: str, obs_type: str) -> None:
     """Every kind of observation is in its space and says what the simulation is."""
     env = gymnasium.make(env_id(task), obs_type=obs_type, **SMALL)
@@ -127,7 +127,7 @@ def test_observations(task: str, obs_type: str) -> None:
     env.close()
 
 
-@pytest.mark.parametrize("obs_type", [name for name in OBS_TYPES if name != "pixels"])
+@pytest.mark.parametrize("obs_type", [name for name in MERGED_OBS_TYPES if name != "pixels"])
 def test_observations_are_the_callers(task: str, obs_type: str) -> None:
     """What was returned does not change with later steps."""
     env = single(task, obs_type)
@@ -147,7 +147,7 @@ def test_observations_are_the_callers(task: str, obs_type: str) -> None:
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"obs_type": "pixel"}, ("pixel", *OBS_TYPES)),
+        ({"obs_type": "pixel"}, ("pixel", *MERGED_OBS_TYPES)),
         ({"obs_type": "pixels", "cameras": ("moon",)}, ("moon", "top", "angle")),
         ({"obs_type": "pixels", "cameras": ("wrist",)}, ("wrist", "left_wrist")),
         ({"obs_type": "state", "scop": "full"}, ("scop", "scope")),

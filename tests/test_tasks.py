@@ -47,22 +47,27 @@ class Situation:
         self._grips = {tuple(pair.split()) for pair in grips}
         self._contacts = {frozenset(pair.split()) for pair in contacts}
         self._clearance = clearance or {}
-        self.finger_touch = np.zeros((1, len(SIDES), len(names), len(FINGERS)), bool)
+        self._finger_touch = np.zeros((1, len(SIDES), len(names), len(FINGERS)), bool)
         for side, name in self._grips:
-            self.finger_touch[0, SIDES.index(side), names.index(name)] = True
+            self._finger_touch[0, SIDES.index(side), names.index(name)] = True
         for touch in touches:
             side, name, *finger = touch.split()
             which = FINGERS.index(finger[0]) if finger else 0
-            self.finger_touch[0, SIDES.index(side), names.index(name), which] = True
+            self._finger_touch[0, SIDES.index(side), names.index(name), which] = True
         self._names = names
 
-    def grip(self, side: str, name: str) -> np.ndarray:
-        """Whether it is held."""
+    def grips(self, side: str, name: str) -> np.ndarray:
+        """True if it is held."""
         return np.array([(side, name) in self._grips])
 
-    def touch(self, side: str, name: str) -> np.ndarray:
-        """Whether any finger is on it."""
-        return self.finger_touch[:, SIDES.index(side), self._names.index(name)].any(axis=1)
+    def touches(self, side: str, name: str) -> np.ndarray:
+        """True if any finger is on it."""
+        return self._finger_touch[:, SIDES.index(side), self._names.index(name)].any(axis=1)
+
+    def finger_touches(self, side: str, name: str, finger: str) -> np.ndarray:
+        """True if that finger is on it."""
+        arm = self._finger_touch[:, SIDES.index(side), self._names.index(name)]
+        return arm[:, FINGERS.index(finger)]
 
     def contact(self, first: str, second: str) -> np.ndarray:
         """Whether two things touch."""
@@ -306,9 +311,9 @@ def test_grip_on_the_real_scene(task: str) -> None:
     for name in objects(env):
         for i, side in enumerate(SIDES):
             put(env, in_hand(env, home, side, name))
-            assert readings.grip(side, name).all()
-            assert readings.touch(side, name).all()
-            assert not readings.grip(SIDES[1 - i], name).any()
+            assert readings.grips(side, name).all()
+            assert readings.touches(side, name).all()
+            assert not readings.grips(SIDES[1 - i], name).any()
             assert not readings.contact("table", name).any()
             assert readings.clearance(name)[0] > CLEARANCE
 
@@ -350,7 +355,7 @@ def scan(env: Any) -> dict[frozenset[str], bool]:
         frozenset(pair): any(
             frozenset((a, b)) in pairs for a in scene.geoms(pair[0]) for b in scene.geoms(pair[1])
         )
-        for pair in (*scene.finger_pairs(), *scene.other_pairs())
+        for pair in (*scene.finger_pairs, *scene.other_pairs)
     }
 
 
@@ -362,8 +367,8 @@ def compare_contacts(env: Any, seen: dict[frozenset[str], int]) -> None:
         for k, name in enumerate(objects(env)):
             touches = [found[frozenset((f"{side}/{finger}", name))] for finger in FINGERS]
             assert readings.finger_touch[0, s, k].tolist() == touches
-            assert readings.touch(side, name)[0] == any(touches)
-    for first, second in env.task.scene().other_pairs():
+            assert readings.touches(side, name)[0] == any(touches)
+    for first, second in env.task.scene().other_pairs:
         assert readings.contact(first, second)[0] == found[frozenset((first, second))]
         assert readings.contact(second, first)[0] == readings.contact(first, second)[0]
     for pair, touch in found.items():
@@ -437,7 +442,7 @@ def test_random_arms(task: str) -> None:
         np.testing.assert_array_equal(env.data.ctrl, env.data.qpos[:16])
         np.testing.assert_array_equal(arms[:, 6:], home[:, 6:])
         assert not env.data.qvel.any()
-        assert env.core.stage[0] == 0
+        assert env.core.progress.stage[0] == 0
         offsets.append((arms - home)[:, :6].copy())
     spread = np.abs(offsets)
     assert spread.max() <= 0.1

@@ -23,12 +23,13 @@ from helpers import (
     recorded,
     same,
     variant_id,
+    variant_marks,
 )
 from one_by_one import OneByOne, make_batch, play_both, random_actions
 
 import aloha_marl
-from aloha_marl.core.core import State
-from aloha_marl.envs.episodes import vector_infos
+from aloha_marl.core.state import State
+from aloha_marl.envs.rows import vector_infos
 
 JUMPY = {"control": "joint_position", "max_joint_speed": None}
 
@@ -41,7 +42,7 @@ def states_equal(first: State, second: State) -> bool:
 # ---------------------------------------------------------------- equality
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [pytest.param(1, marks=pytest.mark.slow), 2])
 @every_mode
 def test_equals_parallel_envs(task: str, mode: AutoresetMode, threads: int) -> None:
     """1,000 steps of random actions, through every row's episodes and starts."""
@@ -55,6 +56,7 @@ def test_equals_parallel_envs(task: str, mode: AutoresetMode, threads: int) -> N
     batch.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"reward": "dense", "metrics": True}], ids=variant_id)
 @every_mode
 def test_equals_parallel_envs_when_experts_play(
@@ -73,6 +75,7 @@ def test_equals_parallel_envs_when_experts_play(
     batch.close()
 
 
+@pytest.mark.slow
 @every_mode
 def test_equals_parallel_envs_through_divergences(task: str, mode: AutoresetMode) -> None:
     """Rows that blow up are truncated and start again as single environments do."""
@@ -85,7 +88,9 @@ def test_equals_parallel_envs_through_divergences(task: str, mode: AutoresetMode
     batch.close()
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=variant_id)
+@pytest.mark.parametrize(
+    "variant", [pytest.param(v, id=variant_id(v), marks=variant_marks(v)) for v in VARIANTS]
+)
 @every_mode
 def test_equals_parallel_envs_with_every_option(
     task: str, mode: AutoresetMode, variant: dict[str, Any]
@@ -231,7 +236,7 @@ def test_reset_mask_leaves_the_others(task: str) -> None:
         np.testing.assert_array_equal(
             results[0][0][agent][~mask], results[1][0][agent][~mask], strict=True
         )
-    assert env.core.elapsed.tolist() == [45, 24, 45, 24]
+    assert env.core.progress.elapsed.tolist() == [45, 24, 45, 24]
     env.close()
     other.close()
 
@@ -295,7 +300,7 @@ def test_save_and_restore_rows(task: str, rows: list[Any]) -> None:
     others = np.setdiff1d(np.arange(4), chosen)
     assert states_equal(env.get_state(rows), saved)
     assert states_equal(env.get_state(others), now.take(others))
-    assert env.core.elapsed.tolist() == [20 if i in chosen else 35 for i in range(4)]
+    assert env.core.progress.elapsed.tolist() == [20 if i in chosen else 35 for i in range(4)]
     after = stepped(env, 10, seed=2)[-1][0]
     untouched = stepped(other, 10, seed=2)[-1][0]
     for agent in env.possible_agents:
@@ -747,6 +752,7 @@ def test_in_a_worker(task: str, method: str) -> None:
     here.close()
 
 
+@pytest.mark.slow
 def test_no_leak(task: str) -> None:
     """Memory is flat over thousands of steps with episodes that end."""
     env = make_batch(task, 4, max_cycles=5)

@@ -31,7 +31,7 @@ from aloha_marl import policies
 from aloha_marl.envs.pettingzoo import constructors
 from aloha_marl.recording import playback
 from aloha_marl.recording.playback import BACKSPACE, ENTER, SPACE, Playback
-from aloha_marl.rendering.pictures import WINDOWS
+from aloha_marl.rendering.opengl import WINDOWS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Xvfb is an X server")
 
@@ -104,11 +104,12 @@ def test_shows_what_the_camera_sees() -> None:
         deadline = time.monotonic() + 60  # a processor draws it, and is busy
         while (difference := np.abs(on_the_screen() - expected).mean()) > 3:
             assert time.monotonic() < deadline, f"the pictures differ by {difference}"
-            env.viewer.show()
+            env.viewer.redraw()
     env.close()
     assert on_the_screen().max() == 0
 
 
+@pytest.mark.slow
 @on_screen
 def test_paced_and_the_same() -> None:
     """A step lasts 0.02 s, and not a bit differs from an environment without a window."""
@@ -128,6 +129,7 @@ def test_paced_and_the_same() -> None:
         env.close()
 
 
+@pytest.mark.slow
 @on_screen
 def test_close_and_open_again() -> None:
     """Closing leaves no thread behind; closing again is harmless; a reset opens a new window."""
@@ -149,7 +151,7 @@ def test_closed_by_hand() -> None:
     """The environment goes on without a window, as fast as it can, over further episodes."""
     env = human(max_cycles=100)
     env.reset(seed=0)
-    env.viewer._handle.close()  # what a click on its cross leads to
+    env.viewer.handle.close()  # what a click on its cross leads to
     with mock.patch("time.sleep") as sleep:
         for _ in range(2):
             while env.agents:
@@ -192,6 +194,7 @@ def test_one_at_a_time() -> None:
     assert not second.viewer.is_open
 
 
+@pytest.mark.slow
 @on_screen
 def test_pictures_beside_a_window() -> None:
     """Observed pictures, of this environment and of others, go on being drawn."""
@@ -215,7 +218,7 @@ def test_pictures_beside_a_window() -> None:
 
 def drag(env: aloha_marl.AlohaParallelEnv, body: str, offset: tuple[float, float, float]) -> None:
     """What the viewer does when the mouse pulls at a body."""
-    window = env.viewer._handle
+    window = env.viewer.handle
     scene = mujoco.MjvScene(env.model, 1000)
     with window.lock():
         pull = window.perturb
@@ -231,10 +234,11 @@ def drag(env: aloha_marl.AlohaParallelEnv, body: str, offset: tuple[float, float
 
 def let_go(env: aloha_marl.AlohaParallelEnv) -> None:
     """The mouse button is up again."""
-    with env.viewer._handle.lock():
-        env.viewer._handle.perturb.active = 0
+    with env.viewer.handle.lock():
+        env.viewer.handle.perturb.active = 0
 
 
+@pytest.mark.slow
 @on_screen
 def test_drag_while_stepping() -> None:
     """A pull lifts an object, moves an arm, and leaves no force behind, nor in a saved state."""
@@ -266,7 +270,7 @@ def test_drag_in_a_pause() -> None:
     for _ in range(5):
         assert env.viewer.place()
         env.set_state(env.get_state())
-        env.viewer.show()
+        env.viewer.redraw()
     moved = env.data.qpos - before
     np.testing.assert_allclose(moved[-7:-4], (0.02, 0.1, 0.2), atol=1e-9)
     np.testing.assert_array_equal(moved[:-7], 0)
@@ -289,7 +293,7 @@ class NoWindow:
         self.when_shown: Callable[[], None] = lambda: None
         self.shown, self.text, self.holds = 0, "", False
 
-    def show(self) -> None:
+    def redraw(self) -> None:
         self.shown += 1
         self.when_shown()
 
@@ -382,7 +386,7 @@ def test_space_pauses(playing: Callable[..., Any]) -> None:
         def shown() -> None:
             if "paused" not in viewer.text:
                 return
-            assert core.elapsed[0] == 4
+            assert core.progress.elapsed[0] == 4
             heights.append(data.body(objects(player._env)[0]).xpos[2])
             viewer.holds = 5 <= len(heights) < 10
             data.qpos[18] += 0.01 * viewer.holds
@@ -449,10 +453,10 @@ def test_view() -> None:
             time.sleep(0.05)
         (viewer,) = WINDOWS
         viewer.on_key(ENTER)
-        scene = viewer._handle.user_scn
+        scene = viewer.handle.user_scn
         while scene.ngeom == 0 or "seed 8" not in scene.geoms[0].label:
             time.sleep(0.05)
-        viewer._handle.close()
+        viewer.handle.close()
 
     person = threading.Thread(target=close_it)
     person.start()
@@ -506,6 +510,7 @@ def test_no_viewer_without_a_window() -> None:
 # ---------------------------------------------------------------------- the libraries' own tests
 
 
+@pytest.mark.slow
 @on_screen
 def test_pettingzoo_render() -> None:
     """PettingZoo's test of every declared render mode."""
@@ -518,6 +523,7 @@ def test_pettingzoo_render() -> None:
         render_test(construct)
 
 
+@pytest.mark.slow
 @on_screen
 def test_gymnasium_checker() -> None:
     """Gymnasium's checker, which tries every declared render mode."""

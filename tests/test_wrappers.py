@@ -86,6 +86,7 @@ def test_wrapped_batch_equals_wrapped_environments(
     batch.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("obs_type", ["pixels", "pixels_agent_pos"])
 @every_mode
 def test_pictures_are_delayed(task: str, mode: AutoresetMode, obs_type: str) -> None:

@@ -1,34 +1,30 @@
-"""What keeps a machine from drawing, or from drawing on its NVIDIA device, and what mends it."""
+"""Finds why OpenGL fails or draws on the CPU, and the command that fixes it."""
 
 from __future__ import annotations
 
 import ctypes.util
 import dataclasses
 import importlib.util
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from aloha_marl.rendering.pictures import BACKENDS, has_nvidia, is_software
+from aloha_marl.rendering.opengl import BACKENDS, has_nvidia, is_software
 
 ICD_FOLDERS = ("etc/glvnd/egl_vendor.d", "usr/share/glvnd/egl_vendor.d")
 ICD_NAME = "10_nvidia.json"  # read before 50_mesa.json, so that NVIDIA's device comes first
-ICD_CONTENT = json.dumps(
-    {"file_format_version": "1.0.0", "ICD": {"library_path": "libEGL_nvidia.so.0"}},
-    separators=(",", ":"),
-)
+ICD_CONTENT = '{"file_format_version":"1.0.0","ICD":{"library_path":"libEGL_nvidia.so.0"}}'
 TRITON = "--xla_gpu_triton_gemm_any=true"
 
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """Where to look: this computer, unless a test makes one up.
+    """The computer to look at: this one, unless a test makes one up.
 
     Attributes:
-        root: the folder that devices and system files are looked for in.
-        environ: the environment's variables.
+        root: folder of the devices and system files.
+        environ: environment variables.
         find_library: name, such as "EGL" -> something true if the loader finds it.
         find_module: the same for a Python module.
     """
@@ -39,19 +35,19 @@ class Machine:
     find_module: Callable[[str], object] = importlib.util.find_spec
 
     def has_library(self, name: str) -> bool:
-        """Whether the loader would find lib``name``, also through LD_LIBRARY_PATH."""
+        """True if the loader would find lib``name``, also through LD_LIBRARY_PATH."""
         folders = filter(None, self.environ.get("LD_LIBRARY_PATH", "").split(":"))
         return bool(self.find_library(name)) or any(
             any(Path(folder).glob(f"lib{name}.so*")) for folder in folders
         )
 
     def icd_folders(self) -> list[Path]:
-        """Where EGL looks for the files that name its vendors' libraries."""
+        """Folders in which EGL looks for the files that name its vendors' libraries."""
         named = self.environ.get("__EGL_VENDOR_LIBRARY_DIRS")
         return [*map(Path, named.split(":"))] if named else [self.root / f for f in ICD_FOLDERS]
 
     def has_icd(self) -> bool:
-        """Whether one of those files names NVIDIA's library."""
+        """True if one of those files names NVIDIA's library."""
         named = self.environ.get("__EGL_VENDOR_LIBRARY_FILENAMES")
         if named:
             files = [*map(Path, named.split(":"))]
@@ -62,11 +58,11 @@ class Machine:
 
 @dataclasses.dataclass(frozen=True)
 class Drawing:
-    """What came of an attempt to draw.
+    """Result of an attempt to draw.
 
     Attributes:
         error: why there are no pictures; empty if there are.
-        driver: GL_RENDERER, GL_VENDOR and GL_VERSION, as far as it came.
+        driver: GL_RENDERER, GL_VENDOR and GL_VERSION, if a context was made.
         speed: "width x height" -> pictures per second.
         window: why no window can be opened; empty if one can.
     """
@@ -78,25 +74,25 @@ class Drawing:
 
     @property
     def renderer(self) -> str:
-        """GL_RENDERER, or nothing."""
+        """GL_RENDERER, empty if unknown."""
         return self.driver.get("GL_RENDERER", "")
 
     @property
     def software(self) -> bool:
-        """Whether the CPU draws."""
+        """True if the CPU draws."""
         return is_software(self.renderer)
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """What is wrong, and the command or file that mends it."""
+    """A problem, and the command or file that fixes it."""
 
     wrong: str
     mend: str
 
 
 def findings(machine: Machine, backend: str, drawing: Drawing) -> Iterator[Finding]:
-    """Everything worth mending; at least one thing if there are no pictures."""
+    """All problems found; at least one if there are no pictures."""
     if drawing.error:
         reasons = list(_no_pictures(machine, backend))
         yield from reasons or [

@@ -1,4 +1,4 @@
-"""What draws the pictures here, how fast, and what to mend when that is nothing or the CPU."""
+"""Report on OpenGL: the library and device that draw, their speed, and problems found."""
 
 from __future__ import annotations
 
@@ -11,30 +11,26 @@ from collections.abc import Callable, Iterator, Mapping
 
 from aloha_marl.cli.diagnosis import Drawing, Finding, Machine, findings
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
-from aloha_marl.rendering.pictures import Renderer, backend, driver, has_nvidia
+from aloha_marl.rendering.opengl import backend, driver, has_nvidia
+from aloha_marl.rendering.renderer import Renderer
 from aloha_marl.rendering.viewer import check_screen
 
 SIZES = ((84, 84), (640, 480))
-VARIABLES = (
-    "MUJOCO_GL",
-    "MUJOCO_EGL_DEVICE_ID",
-    "PYOPENGL_PLATFORM",
-    "DISPLAY",
-    "LIBGL_ALWAYS_SOFTWARE",
-)
+VARIABLES = ("MUJOCO_GL", "MUJOCO_EGL_DEVICE_ID", "PYOPENGL_PLATFORM")
+VARIABLES += ("DISPLAY", "LIBGL_ALWAYS_SOFTWARE")
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """All the doctor knows.
+    """The doctor's report.
 
     Attributes:
         backend, reason: the library MuJoCo makes its OpenGL context with, and why that one.
-        drawing: what came of it.
-        software: whether the CPU draws.
-        nvidia: whether an NVIDIA device is present.
-        variables: those of the environment that matter; None if not set.
-        findings: what could be better; there is at least one if there are no pictures.
+        drawing: result of drawing with it.
+        software: True if the CPU draws.
+        nvidia: True if an NVIDIA device is present.
+        variables: environment variables that matter; None if not set.
+        findings: problems; there is at least one if there are no pictures.
     """
 
     backend: str
@@ -46,11 +42,11 @@ class Report:
     findings: tuple[Finding, ...]
 
     def to_json(self) -> str:
-        """The same as text that a program can read."""
+        """The report as JSON."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     def rows(self) -> Iterator[tuple[str, str]]:
-        """The same, findings apart, as names and values for people."""
+        """The report without its findings, as names and values for people."""
         yield "backend", f"{self.backend}: {self.reason}"
         yield "pictures", f"none: {self.drawing.error}" if self.drawing.error else "can be drawn"
         yield "window", f"none: {self.drawing.window}" if self.drawing.window else "can be opened"
@@ -65,7 +61,7 @@ class Report:
 
 
 def draw(seconds: float = 1.0) -> Drawing:
-    """Draws camera ``top`` of transfer_cube in each size for a while; errors are part of the result."""
+    """Draws camera ``top`` of transfer_cube in each size for some seconds; keeps errors in the result."""
     about: dict[str, str] = {}
     speed: dict[str, float] = {}
     broken = ""
@@ -104,8 +100,8 @@ def diagnose(machine: Machine | None = None, attempt: Callable[[], Drawing] = dr
     """Looks at the machine and draws some pictures; if that fails, the report says how.
 
     Args:
-        machine: where to look; None means here.
-        attempt: what draws.
+        machine: computer to look at; None is this one.
+        attempt: function that draws.
     """
     machine = machine or Machine()
     name, reason = backend(machine.environ, machine.find_library)

@@ -1,25 +1,42 @@
-"""What a task's observations, actions, stages and cameras are: tables made from the code itself."""
+"""Tables of text, for the terminal and for Markdown: all about a task, and cross-play."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 
+from aloha_marl.arms import SIDES
 from aloha_marl.checks import choose
 from aloha_marl.control.modes import CONTROLS
-from aloha_marl.core.observations import SCOPES, Layout
+from aloha_marl.core.observations import SCOPES, WIDENING, Layout
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
-from aloha_marl.evaluation.table import Table
-from aloha_marl.rendering.pictures import camera_names
+from aloha_marl.evaluation import Crossplay
+from aloha_marl.rendering.renderer import camera_names
 from aloha_marl.scene.randomization import RANGES
 from aloha_marl.tasks import TASKS
 
 
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A title, the names of the columns, and rows of text."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+    def markdown(self) -> str:
+        """The table as Markdown, under a heading if it has a title."""
+        lines = [self.columns, ("---",) * len(self.columns), *self.rows]
+        body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        return f"### {self.title}\n\n{body}\n" if self.title else f"{body}\n"
+
+
 def tables(task: str, scope: str) -> Iterator[Table]:
-    """Stages, scopes, observation, actions, what may be randomised, and cameras of a task.
+    """Stages, scopes, observation, actions, ranges of randomization, and cameras of a task.
 
     Args:
-        task: its name.
-        scope: of the observation whose every number is listed.
+        task: name of the task.
+        scope: scope of the observation, whose every number is listed.
 
     Raises:
         ValueError: an unknown task or scope; the message lists the valid ones.
@@ -30,38 +47,25 @@ def tables(task: str, scope: str) -> Iterator[Table]:
     stages = enumerate(env.task.stages, start=1)
     yield Table("Stages", ("stage", "meaning"), [(str(i), text) for i, text in stages])
 
-    sizes = {name: Layout(objects, name).size for name in SCOPES}
-    yield Table(
-        "Scopes",
-        ("scope", "indices", "numbers"),
-        [
-            (name, f"0 .. {size - 1}", str(size))
-            for name, size in sorted(sizes.items(), key=lambda item: item[1])
-        ],
-    )
-    yield Table(
-        f"Observation of one arm, scope {scope}",
-        ("index", "name", "unit", "low", "high", "frame"),
-        [(str(row[0]), *row[1:]) for row in Layout(objects, scope).rows()],
-    )
+    sizes = {name: Layout(objects, name).size for name in WIDENING}
+    scopes = [(name, f"0 .. {size - 1}", str(size)) for name, size in sizes.items()]
+    yield Table("Scopes", ("scope", "indices", "numbers"), scopes)
+    columns = ("index", "name", "unit", "low", "high", "frame")
+    rows = [(str(index), *texts) for index, *texts in Layout(objects, scope).rows()]
+    yield Table(f"Observation of one arm, scope {scope}", columns, rows)
     yield from _actions(task)
-    yield Table(
-        "Ranges of the option randomization",
-        ("name", "a number drawn is"),
-        [(name, kind.meaning) for name, kind in RANGES.items()],
-    )
-    yield Table(
-        "Cameras",
-        ("camera", "fixed to", "field of view"),
-        [
-            (name, env.model.body(env.model.cam_bodyid[i]).name, f"{env.model.cam_fovy[i]:g} deg")
-            for name, i in camera_names(env.model).items()
-        ],
-    )
+    ranges = [(name, kind.meaning) for name, kind in RANGES.items()]
+    yield Table("Ranges of the option randomization", ("name", "a number drawn is"), ranges)
+    model = env.model
+    cameras = [
+        (name, model.body(model.cam_bodyid[i]).name, f"{model.cam_fovy[i]:g} deg")
+        for name, i in camera_names(model).items()
+    ]
+    yield Table("Cameras", ("camera", "fixed to", "field of view"), cameras)
 
 
 def as_markdown(parts: Mapping[str, Iterable[Table]]) -> str:
-    """The page of documentation with the tables of these tasks."""
+    """The page of the documentation with these tables, given by task."""
     text = "# Observations and actions\n\nMade by `aloha-marl show " + " ".join(parts)
     text += " --markdown`.\n\nEach scope is a prefix of `full`; both arms observe the same "
     text += "quantities, each in its own base frame.\n"
@@ -82,3 +86,27 @@ def _actions(task: str) -> Iterator[Table]:
         ]
         title = f"Action of one arm, control {name}"
         yield Table(title, ("index", "name", "unit", "low", "high"), rows)
+
+
+def success_matrix(result: Crossplay, cell: str, diagonal: str) -> Table:
+    """Success rates of all pairs in per cent, with the means of rows and columns.
+
+    Args:
+        result: the result of one task.
+        cell: text of a cell, with the fields ``{rate}`` and ``{interval}``.
+        diagonal: the same for a policy with itself.
+    """
+    percent = 100 * result.rates
+    rows = []
+    for i, label in enumerate(result.labels):
+        cells = (
+            (diagonal if i == j else cell).format(
+                rate=f"{percent[i, j]:.0f}", interval=f"{low:.0f}-{high:.0f}"
+            )
+            for j, (low, high) in enumerate(100 * result.intervals[i])
+        )
+        rows.append((label, *cells, f"{percent[i].mean():.0f}"))
+    means = (f"{mean:.0f}" for mean in (*percent.mean(axis=0), percent.mean()))
+    rows.append(("mean", *means))
+    title = f"{result.task}: success [%] of {len(result.seeds)} episodes"
+    return Table(title, (" \\ ".join(SIDES), *result.labels, "mean"), rows)

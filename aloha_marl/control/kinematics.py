@@ -26,10 +26,10 @@ FOREARM = 0.3
 TOOL = 0.069744 + 0.14
 """Distance from the wrist's middle to the tool centre point [m]."""
 
-_LEAN = np.arctan2(_ELBOW_X, _ELBOW_Z)  # of the upper arm where the shoulder is at 0
+_LEAN = float(np.arctan2(_ELBOW_X, _ELBOW_Z))  # of the upper arm where the shoulder is at 0
 
 _AXES = (2, 1, 1, 0, 1, 0)
-"""Of the joints, each in its own frame."""
+"""Rotation axis of each joint in its own frame: 0 x, 1 y, 2 z."""
 
 _ORIGINS = (
     (0, 0, 0),
@@ -39,17 +39,12 @@ _ORIGINS = (
     (0, 0, 0),
     (0, 0, 0),
 )
-"""Of the joints' frames, each in the one before [m]."""
+"""Origin of each joint frame in the previous one [m]."""
 
-# As arrays without a size, which NumPy combines with others in half the time that numbers take.
-_MINUS_ONE, _ONE, _WHOLE_TURN = map(np.array, (-1.0, 1.0, 2 * np.pi))
-_SHOULDER, _TOOL = np.array(SHOULDER_HEIGHT), np.array(TOOL)
-_UPPER_ARM, _FOREARM = np.array(UPPER_ARM), np.array(FOREARM)
-_SQUARES = np.array(UPPER_ARM**2 + FOREARM**2)
-_TWICE_PRODUCT = np.array(2 * UPPER_ARM * FOREARM)
-_UPRIGHT = np.array(_LEAN)  # the shoulder's zero: how far the upper arm leans there
-_BEND = np.array(np.pi / 2 - _LEAN)  # between upper arm and forearm where the elbow is at 0
-_TINY = np.array(1e-12)  # far above rounding, far below use
+_SQUARES = UPPER_ARM**2 + FOREARM**2
+_TWICE_PRODUCT = 2 * UPPER_ARM * FOREARM
+_BEND = np.pi / 2 - _LEAN  # between upper arm and forearm where the elbow is at 0
+_TINY = 1e-12  # far above rounding, far below use
 
 _NEXT, _LAST = (1, 2, 0), (2, 0, 1)  # of x, y, z, for cross products
 
@@ -82,7 +77,7 @@ def forward(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     steps = _steps(joints)
     pairs = steps[::2] @ steps[1::2]  # one call for three products
     tool = pairs[0] @ pairs[1] @ pairs[2]
-    position = tool[:, :3, 3] + _TOOL * tool[:, :3, 0]
+    position = tool[:, :3, 3] + TOOL * tool[:, :3, 0]
     return position.reshape(*shape, 3), tool[:, :3, :3].reshape(*shape, 3, 3)
 
 
@@ -112,19 +107,19 @@ def inverse(
     w0, _, e0, r0, _, t0 = _columns(start, 6)
     x_x, y_x, z_x, x_y, y_y, z_y, x_z, y_z, z_z = _columns(rotation, 9)
     x, y, z = _columns(position, 3)
-    x -= _TOOL * x_x  # of the wrist's middle from here on, above the shoulder
-    y -= _TOOL * x_y
-    z -= _TOOL * x_z
-    z -= _SHOULDER
+    x -= TOOL * x_x  # of the wrist's middle from here on, above the shoulder
+    y -= TOOL * x_y
+    z -= TOOL * x_z
+    z -= SHOULDER_HEIGHT
 
     cos, sin = np.cos(w0), np.sin(w0)
     waist = w0 + _least_turn(cos * x + sin * y, cos * y - sin * x)
     cos, sin = np.cos(waist), np.sin(waist)
     reach = cos * x + sin * y
     cosine = (reach * reach + z * z - _SQUARES) / _TWICE_PRODUCT
-    cos_bend = np.minimum(np.maximum(cosine, _MINUS_ONE), _ONE)
+    cos_bend = np.minimum(np.maximum(cosine, -1.0), 1.0)
     bend = np.copysign(np.arccos(cos_bend), e0 + _BEND)
-    inner = np.arctan2(_FOREARM * np.sin(bend), _UPPER_ARM + _FOREARM * cos_bend)
+    inner = np.arctan2(FOREARM * np.sin(bend), UPPER_ARM + FOREARM * cos_bend)
     lean = np.arctan2(reach, z) - inner
 
     # The tool's x axis in the frame of the forearm, unrolled: along it, to its side, up.
@@ -142,10 +137,10 @@ def inverse(
     x, y, z = tilt * cos - cos_roll * sin, tilt * sin + cos_roll * cos, sin_roll * cos_pitch
     rotate = np.arctan2(-(x * z_x + y * z_y + z * z_z), x * y_x + y * y_y + z * y_z)
     turn = rotate - t0
-    turn -= _WHOLE_TURN * np.rint(turn / _WHOLE_TURN)
+    turn -= 2 * np.pi * np.rint(turn / (2 * np.pi))
 
-    joints = np.array((waist, lean - _UPRIGHT, bend - _BEND, roll, angle, t0 + turn))
-    return joints.T.reshape(*shape, 6), (np.abs(cosine) <= _ONE).reshape(shape)
+    joints = np.array((waist, lean - _LEAN, bend - _BEND, roll, angle, t0 + turn))
+    return joints.T.reshape(*shape, 6), (np.abs(cosine) <= 1.0).reshape(shape)
 
 
 def jacobian(joints: np.ndarray) -> np.ndarray:
@@ -179,11 +174,11 @@ def rotation_vector(rotation: np.ndarray) -> np.ndarray:
 
 def rotation_matrix(vector: np.ndarray) -> np.ndarray:
     """(..., 3, 3) rotations from (..., 3) rotation vectors [rad], by Rodrigues' formula."""
-    angle = np.sqrt(np.add.reduce(vector * vector, axis=-1))
+    angle = np.sqrt((vector * vector).sum(axis=-1))
     skew = (vector @ _SKEW).reshape(*vector.shape, 3)
     skew /= np.maximum(angle, _TINY)[..., None, None]
     rotation = np.sin(angle)[..., None, None] * skew
-    rotation += (_ONE - np.cos(angle))[..., None, None] * (skew @ skew)
+    rotation += (1.0 - np.cos(angle))[..., None, None] * (skew @ skew)
     rotation += _EYE
     return rotation
 

@@ -1,7 +1,7 @@
-"""What the seven numbers of an arm's action mean.
+"""Control modes: meanings of the seven numbers of an arm's action.
 
 A control mode turns actions into targets of the actuators: six joint angles [rad] and the two finger
-positions [m]. The core then keeps them within the limits and writes them to the actuators.
+positions [m]. :class:`~aloha_marl.control.limits.Limits` then writes them to the actuators.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Control(abc.ABC):
 
     Attributes:
         low, high: (7,) bounds of an action, outside of which it is clipped.
-        names, units: (7,) what each number is, for the tables.
+        names, units: (7,) name and unit of each number, for the tables.
     """
 
     low, high = -np.ones(ACTION_SIZE), np.ones(ACTION_SIZE)
@@ -48,7 +48,7 @@ class Control(abc.ABC):
         Args:
             low: (n, 2, 8) lower limits of the arms' actuators [rad, m].
             high: (n, 2, 8) upper ones.
-            most_step: (n, 2, 8) how far the caller lets a target move, infinite if anywhere.
+            most_step: (n, 2, 8) most that the caller lets a target move in a step, or infinite.
         """
 
     @abc.abstractmethod
@@ -154,16 +154,16 @@ class EndEffectorDelta(_Delta):
         f"x {_Delta.GRIPPER_STEP} of the opening",
     )
 
-    _SHARES = 0.5 ** np.arange(5)[:, None, None]
-    """Of a step that are tried: solving for five takes a single simulation no longer than for one."""
+    _STEP_FRACTIONS = 0.5 ** np.arange(5)[:, None, None]
+    """Fractions of the step that are tried; solving five costs a single simulation as much as one."""
 
-    _NEARLY = 2.0
-    """How many times as far as they may the joints turn at most for a share that is taken. The rest is
-    cut off in joint space, where the tool's way is nearly straight on so short a piece."""
+    _OVERSHOOT = 2.0
+    """A fraction is taken if no joint exceeds its slew limit by more than this factor. The rest is cut off
+    in joint space, where the tool's way is nearly straight on so short a piece."""
 
     _DAMPING = np.eye(GRIPPER)
-    """Of least squares, in units of the action squared: joints that move the tool by less than a unit
-    per radian hardly turn for it."""
+    """Damping of the least-squares step, in action units squared: joints that move the tool by less than
+    a unit per radian hardly turn for it."""
 
     def __init__(self, low: np.ndarray, high: np.ndarray, most_step: np.ndarray):
         super().__init__(low, high, most_step)
@@ -172,7 +172,7 @@ class EndEffectorDelta(_Delta):
         self._low, self._high = low - _ROUNDING, high + _ROUNDING
         self._most_turn = most_step[0, 0, 0, None]
         self._scale = np.array([self.POSITION_STEP] * 3 + [self.ROTATION_STEP] * 3)
-        self._tries = self._SHARES * np.broadcast_to(self._scale, (k, GRIPPER))
+        self._tries = self._STEP_FRACTIONS * np.broadcast_to(self._scale, (k, GRIPPER))
         self._rows = np.arange(k)
 
     def targets(self, actions: np.ndarray, ctrl: np.ndarray) -> np.ndarray:
@@ -189,22 +189,22 @@ class EndEffectorDelta(_Delta):
         tries = self._tries * moves
         turned = rotation_matrix(tries[:, :, 3:]) @ rotation
         solved, reached = inverse(position + tries[:, :, :3], turned, joints)
-        # The largest share that the joints can nearly do in time, or else the smallest.
+        # The largest fraction that the joints can nearly do in time, or else the smallest.
         steps = solved - joints
-        turns = np.maximum.reduce(np.abs(steps), axis=2)
-        far = turns > self._NEARLY * self._most_turn
+        turns = np.abs(steps).max(axis=2)
+        far = turns > self._OVERSHOOT * self._most_turn
         far[-1] = False
         tried = far.argmin(axis=0), self._rows
         step, turn = steps[tried], turns[tried]
         solved = joints + step
         within = (solved >= self._low) & (solved <= self._high)
-        possible = np.logical_and.reduce(within, axis=1) & reached[tried]
+        possible = within.all(axis=1) & reached[tried]
         if np.count_nonzero(possible) < len(possible):
             missed = ~possible
             step[missed] = self._damped_step(joints, moves, missed)
-            turn = np.maximum.reduce(np.abs(step), axis=1)
+            turn = np.abs(step).max(axis=1)
         share = np.minimum(self._most_turn / np.maximum(turn, _ROUNDING), 1.0)
-        share *= np.logical_or.reduce(moves, axis=1)
+        share *= moves.any(axis=1)
         return step * share[:, None]
 
     def _damped_step(self, joints: np.ndarray, moves: np.ndarray, rows: np.ndarray) -> np.ndarray:

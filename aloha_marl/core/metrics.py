@@ -1,10 +1,11 @@
-"""How two arms worked together: figures of an episode, from the sensors, with a leading ``num_envs``."""
+"""Figures of episodes that say how the two arms worked together, with a leading ``num_envs``."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from aloha_marl.arms import AGENTS, CONTROL_TIMESTEP, FINGERS, SIDES
+from aloha_marl.core.state import Infos
 from aloha_marl.simulation.base import Simulation
 from aloha_marl.simulation.readings import Readings
 from aloha_marl.tasks import SUCCESS
@@ -14,7 +15,7 @@ IDLE_SPEED = 0.05
 """Below this speed of all its joints [rad/s] an arm is idle: it settles from a move within some steps."""
 
 NEVER = -1.0
-"""Stands for the time and the height of what did not happen."""
+"""Time and height of an event that did not happen."""
 
 BOTH = {
     **{f"time_to_stage_{i}": f"time until stage {i} or a higher one [s]" for i in (1, 2, 3, 4)},
@@ -23,7 +24,7 @@ BOTH = {
     "handover_time": "time for which both arms touched the object that then changed hands [s]",
     "handover_height": "height of its lowest corner above the table when one of them had let go [m]",
 }
-"""Figure of both arms together -> what it is; -1 stands for never."""
+"""Figure of both arms together -> its meaning; -1 stands for never."""
 
 OWN = {
     "idle_share": f"share of the steps in which no joint was faster than {IDLE_SPEED} rad/s",
@@ -32,20 +33,20 @@ OWN = {
     "table_contact_time": "time for which the arm touched the table [s]",
     "peak_grip_force": "most that a finger pressed while the arm touched an object [N]",
 }
-"""Figure of one arm -> what it is. Where both are 0, either has half."""
+"""Figure of one arm -> its meaning. A share of nothing is a half."""
 
 _NOBODY = -1.0
 
 
 class Metrics:
-    """Adds up an episode's figures step by step.
+    """Adds up the figures of episodes step by step.
 
     Args:
-        readings: of n simulations whose arms are watched, see ``scene.watched``.
+        readings: of n simulations, with the contacts of the arms.
         simulation: of the same.
 
     Attributes:
-        values: (n, M) what has been added up, written in place.
+        values: (n, M) the sums, written in place.
     """
 
     def __init__(self, readings: Readings, simulation: Simulation):
@@ -54,7 +55,7 @@ class Metrics:
         gains = varied[field] if field in varied else getattr(simulation.model, field)[None]
         per_arm = gains.reshape(len(gains), len(SIDES), -1, gains.shape[2])
         self._stiffness = per_arm[:, :, -len(FINGERS) :, 0]  # [N/m]
-        n, arms, k = readings.gripped.shape
+        n, arms, k = readings.grip.shape
         widths = {"first": SUCCESS, "idle": arms, "travel": arms, "earned": arms, "table": arms}
         widths |= {"together": 1, "drops": 1, "force": arms, "handover": 2}
         widths |= {"lifted": k, "holder": k, "shared": k}  # per object
@@ -66,7 +67,7 @@ class Metrics:
         self._sums["holder"][:] = _NOBODY
         self._initial = self.values[0].copy()
         self._stages = np.arange(1, SUCCESS + 1)
-        self._none = self._figures(np.zeros(n, int))
+        self._neutral = self._figures(np.zeros(n, int))
 
     def reset(self, rows: np.ndarray, stage: np.ndarray) -> None:
         """Begins the episodes of those rows, which are in (n,) stages."""
@@ -80,90 +81,90 @@ class Metrics:
         Args:
             elapsed: (n,) steps of the episode.
             stage: (n,) the stage it has reached.
-            shares: (2, n) what the arms earned.
+            shares: (n, 2) what the arms earned.
         """
         sums, readings = self._sums, self._readings
-        speed = np.abs(readings.joint_vel)
-        sums["idle"] += np.maximum.reduce(speed, axis=2) < IDLE_SPEED
-        sums["travel"] += np.add.reduce(speed, axis=2)
-        sums["earned"] += shares.T
+        speed = np.abs(readings["joint_vel"])
+        sums["idle"] += speed.max(axis=2) < IDLE_SPEED
+        sums["travel"] += speed.sum(axis=2)
+        sums["earned"] += shares
         if np.count_nonzero(stage):
             reached = (stage[:, None] >= self._stages) & (sums["first"] == NEVER)
             np.copyto(sums["first"], elapsed[:, None], where=reached)
-        if readings.arms_touch():
+        if readings.any_arm_contact():
             for arm, name in enumerate(AGENTS):
                 sums["table"][:, arm] += readings.contact("table", name)
             sums["together"][:, 0] += readings.contact(*AGENTS)
-        if readings.touching or np.count_nonzero(sums["lifted"]):
+        if readings.any_touch or np.count_nonzero(sums["lifted"]):
             self._follow_objects()
 
     def _follow_objects(self) -> None:
-        """Adds what became of the objects in a step."""
+        """Adds how a step lifted, dropped and handed over the objects."""
         sums, readings = self._sums, self._readings
-        gripped, touched = readings.gripped, readings.touched
+        grip, touch = readings.grip, readings.touch
         clearance = readings.clearances()
         force = np.abs(readings.finger_gap() * self._stiffness).max(axis=2)
-        force *= touched.any(axis=2)
+        force *= touch.any(axis=2)
         np.maximum(sums["force"], force, out=sums["force"])
 
         lifted, holder, shared = sums["lifted"], sums["holder"], sums["shared"]
         in_air = clearance > CLEARANCE
-        np.copyto(lifted, 1, where=gripped.any(axis=1) & in_air)
+        np.copyto(lifted, 1, where=grip.any(axis=1) & in_air)
         landed = (lifted > 0) & (clearance < PUT_DOWN)
-        sums["drops"][:, 0] += (landed & ~touched.any(axis=1)).sum(axis=1)
+        sums["drops"][:, 0] += (landed & ~touch.any(axis=1)).sum(axis=1)
 
-        shared += touched[:, 0] & touched[:, 1] & in_air
+        shared += touch[:, 0] & touch[:, 1] & in_air
         for arm in range(len(SIDES)):
-            alone = gripped[:, arm] & ~touched[:, 1 - arm] & in_air
-            # The first object that changes hands is the one that is told of.
+            alone = grip[:, arm] & ~touch[:, 1 - arm] & in_air
+            # The figures are those of the first object that changes hands.
             new = alone & (holder == 1 - arm) & (sums["handover"][:, :1] == NEVER)
-            told = np.stack(
+            steps_and_height = np.stack(
                 [np.where(new, values, 0).max(axis=1) for values in (shared, clearance)]
             )
-            np.copyto(sums["handover"], told.T, where=new.any(axis=1, keepdims=True))
+            np.copyto(sums["handover"], steps_and_height.T, where=new.any(axis=1, keepdims=True))
             np.copyto(holder, arm, where=alone)
             np.copyto(shared, 0, where=alone)
         for values, nothing in ((lifted, 0), (holder, _NOBODY), (shared, 0)):
             np.copyto(values, nothing, where=landed)
 
-    def told(
-        self, over: np.ndarray, elapsed: np.ndarray
-    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """The figures ``BOTH`` and ``OWN``: those of episodes that are over, 0, -1 or half for others.
+    def figures(self, ended: np.ndarray, elapsed: np.ndarray) -> Infos:
+        """Figures ``BOTH`` and ``OWN`` of episodes that have ended; 0, -1 or 0.5 in other rows.
 
         Args:
-            over: (n,) bool, which are.
-            elapsed: (n,) their steps.
-
-        Returns:
-            name -> (n,), and name -> (2, n) for the left and the right arm.
+            ended: (n,) bool.
+            elapsed: (n,) steps of the episodes.
         """
-        if not np.count_nonzero(over):
-            return self._none
-        both, own = (
-            {name: np.where(over, values, none[name]) for name, values in figures.items()}
-            for figures, none in zip(self._figures(elapsed), self._none, strict=True)
+        if not np.count_nonzero(ended):
+            return self._neutral
+        figures = self._figures(elapsed)
+        return Infos(
+            _where(ended, figures.shared, self._neutral.shared),
+            _where(ended[:, None], figures.per_arm, self._neutral.per_arm),
         )
-        return both, own
 
-    def _figures(self, elapsed: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        sums = {name: values.T.copy() for name, values in self._sums.items()}
-        first, (steps, height) = sums["first"], sums["handover"]
-        both = {
-            **{f"time_to_stage_{i}": _seconds(first[i - 1]) for i in self._stages},
-            "arm_contact_time": _seconds(sums["together"][0]),
-            "drops": sums["drops"][0],
-            "handover_time": _seconds(steps),
-            "handover_height": height,
+    def _figures(self, elapsed: np.ndarray) -> Infos:
+        sums = {name: values.copy() for name, values in self._sums.items()}
+        shared = {
+            **{f"time_to_stage_{i}": _seconds(sums["first"][:, i - 1]) for i in self._stages},
+            "arm_contact_time": _seconds(sums["together"][:, 0]),
+            "drops": sums["drops"][:, 0],
+            "handover_time": _seconds(sums["handover"][:, 0]),
+            "handover_height": sums["handover"][:, 1],
         }
-        own = {
-            "idle_share": sums["idle"] / np.maximum(elapsed, 1),
+        per_arm = {
+            "idle_share": sums["idle"] / np.maximum(elapsed, 1)[:, None],
             "motion_share": _share(sums["travel"]),
             "reward_share": _share(sums["earned"]),
             "table_contact_time": _seconds(sums["table"]),
             "peak_grip_force": sums["force"],
         }
-        return both, own
+        return Infos(shared, per_arm)
+
+
+def _where(
+    rows: np.ndarray, values: dict[str, np.ndarray], others: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    return {name: np.where(rows, values[name], others[name]) for name in values}
 
 
 def _seconds(steps: np.ndarray) -> np.ndarray:
@@ -171,6 +172,6 @@ def _seconds(steps: np.ndarray) -> np.ndarray:
 
 
 def _share(amounts: np.ndarray) -> np.ndarray:
-    """(2, n) shares of (2, n) amounts; half where there is nothing to share."""
-    total = amounts[0] + amounts[1]
+    """(n, 2) shares of (n, 2) amounts; half where there is nothing to share."""
+    total = (amounts[:, 0] + amounts[:, 1])[:, None]
     return np.where(total > 0, amounts / np.where(total > 0, total, 1), 0.5)

@@ -13,11 +13,11 @@ from aloha_marl.checks import at_least, choose
 from aloha_marl.control.modes import CONTROLS
 from aloha_marl.core.observations import SCOPES
 from aloha_marl.core.rewards import CREDITS, REWARDS
+from aloha_marl.core.starts import STARTS
 from aloha_marl.scene.randomization import RANGES, check_ranges
 from aloha_marl.tasks import TASKS, Task
 
 OBS_TYPES = ("state", "pixels", "pixels_agent_pos")
-STARTS = ("random", "gym_aloha")
 PICTURE_MODES = ("rgb_array", "depth_array")
 RENDER_MODES = (*PICTURE_MODES, "human")
 RENDER_QUALITIES = ("fast", "high")

@@ -1,9 +1,9 @@
-"""What the arms earn, on arrays with a leading ``num_envs``.
+"""Rewards, on arrays with a leading ``num_envs``.
 
 ``staged`` and ``sparse`` pay both arms for the stage. ``dense`` pays each arm for its own progress: a task
 names terms, such as ``reach`` and ``grip``, that rise from 0 to 1 and weigh 1 together. An arm earns
-what a term has risen above its highest value of the episode so far. So nothing is lost or earned
-twice, and no episode earns more than 1.
+the rise of a term above its highest value of the episode so far. So nothing is lost or earned twice, and
+no episode earns more than 1.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def sparse(stage: np.ndarray, gained: np.ndarray) -> np.ndarray:
 
 
 def dense(stage: np.ndarray, gained: np.ndarray) -> np.ndarray:
-    """What the arm's terms have gained; over an episode at most 1."""
-    return np.ascontiguousarray(np.add.reduce(gained, axis=2).T)
+    """Gains of the arm's terms; over an episode at most 1."""
+    return gained.sum(axis=2)
 
 
 REWARDS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
@@ -40,36 +40,34 @@ REWARDS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "sparse": sparse,
     "dense": dense,
 }
-"""Name -> function of the (n,) stage and of what each term has (n, 2, T) gained in a step, to the
-(2, n) shares of the left and the right arm."""
+"""Name -> function of the (n,) stage and of the (n, 2, T) gains of the terms in a step, to the (n, 2)
+shares of the left and the right arm."""
 
 
-def pooled(shares: np.ndarray) -> np.ndarray:
-    """(2, n) the mean of both shares, for both arms."""
-    return _both((shares[0] + shares[1]) * 0.5)
-
-
-class Shaping:
-    """The weighted terms of a task.
+class Reward:
+    """The reward of a task: weighted terms, shares of the arms, credit.
 
     Args:
-        task: what is to be done.
+        task: names the terms.
+        name: one of ``REWARDS``.
+        credit: one of ``CREDITS``.
         num_envs: n.
-        dense: whether there are any; else T is 0.
 
     Attributes:
-        terms: their T names.
+        terms: names of the T terms; none but for a dense reward.
     """
 
-    def __init__(self, task: Task, num_envs: int, dense: bool):
+    def __init__(self, task: Task, name: str, credit: str, num_envs: int):
+        self.shares = REWARDS[name]
         self._task = cast(ShapedTask, task)
-        weights = self._task.terms if dense else {}
+        weights = self._task.terms if name == "dense" else {}
         self.terms = tuple(weights)
         self._weights = np.empty((num_envs, len(SIDES), len(weights)))
         self._weights[:] = np.reshape(list(weights.values()), (len(weights), len(SIDES))).T
+        self._pools = credit == "team" and bool(weights)
 
     def level(self, readings: Readings, stage: np.ndarray, memory: np.ndarray) -> np.ndarray:
-        """(n, 2, T) how far each term is, weighted.
+        """(n, 2, T) weighted values of the terms.
 
         Args:
             readings: of n simulations.
@@ -78,8 +76,12 @@ class Shaping:
         """
         return self._task.progress(readings, stage, memory) * self._weights
 
+    def credited(self, shares: np.ndarray) -> np.ndarray:
+        """(n, 2) rewards of the arms from their (n, 2) shares."""
+        return _both((shares[:, 0] + shares[:, 1]) * 0.5) if self._pools else shares
+
 
 def _both(values: np.ndarray) -> np.ndarray:
-    rewards = np.empty((len(SIDES), len(values)))
-    rewards[:] = values
+    rewards = np.empty((len(values), len(SIDES)))
+    rewards[:] = values[:, None]
     return rewards

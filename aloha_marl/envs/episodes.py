@@ -1,4 +1,4 @@
-"""Episodes side by side: who draws their starts, and when they start again."""
+"""Episodes side by side: their generators, their starts and Gymnasium's autoreset modes."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 
 from aloha_marl.checks import is_whole
-from aloha_marl.core.core import Core, Infos
-from aloha_marl.envs.per_arm import row_of, with_rows
+from aloha_marl.core.core import Core
+from aloha_marl.core.state import Infos
+from aloha_marl.envs.rows import with_rows
 
 Observe = Callable[[np.ndarray | None], Any]
 """Rows, or None for all, to observations: arrays with a leading m, or nested dicts of them."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Ended:
-    """The last of episodes that have started again in the same step.
+class Final:
+    """Last observations and infos of episodes that were reset in this step.
 
     Attributes:
-        rows: (n,) bool, whose episodes ended.
+        rows: (n,) bool, rows whose episode ended.
         observations: of all rows, with a leading n.
         infos: of all rows.
     """
@@ -35,14 +36,14 @@ class Ended:
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """What came of a step in all rows.
+    """Results of a step in all rows.
 
     Attributes:
         observations: with a leading n; of the new episode where one has started.
-        rewards: (2, n) of the left and the right arm.
+        rewards: (n, 2) of the left and the right arm.
         terminated, truncated: (n,) bool.
         infos: of all rows.
-        ended: with ``AutoresetMode.SAME_STEP``, what ``observations`` and ``infos`` no longer tell.
+        final: with ``AutoresetMode.SAME_STEP``, of the episodes that ended, if any did.
     """
 
     observations: Any
@@ -50,7 +51,7 @@ class Step:
     terminated: np.ndarray
     truncated: np.ndarray
     infos: Infos
-    ended: Ended | None = None
+    final: Final | None = None
 
 
 class Episodes:
@@ -110,7 +111,7 @@ class Episodes:
         if self._mode is AutoresetMode.NEXT_STEP and over.any():
             # Their step was for nothing, once an episode: simpler than to step the others alone.
             self._start(np.flatnonzero(over))
-            return self._result(observe(None), np.where(over, 0, core.rewards))
+            return self._result(observe(None), np.where(over[:, None], 0, core.rewards))
         observations = observe(None)
         if self._mode is not AutoresetMode.SAME_STEP:
             return self._result(observations, core.rewards)
@@ -118,14 +119,14 @@ class Episodes:
         if not over.any():
             return self._result(observations, core.rewards)
         outcome = core.rewards, core.terminated, core.truncated
-        ended = Ended(over, observations, core.infos())
+        final = Final(over, observations, core.infos())
         rows = np.flatnonzero(over)
         self._start(rows)
         observations = with_rows(observations, rows, observe(rows))
-        return Step(observations, *outcome, core.infos(), ended)
+        return Step(observations, *outcome, core.infos(), final)
 
     def resume(self, rows: np.ndarray) -> None:
-        """Takes those rows to have a running episode, set by hand."""
+        """Marks those rows as having an episode, whose state was set by hand."""
         self._begun[rows] = True
 
     def _start(self, rows: np.ndarray, seeds: Sequence[int | None] | None = None) -> None:
@@ -139,7 +140,7 @@ class Episodes:
         return Step(observations, rewards, core.terminated, core.truncated, core.infos())
 
     def _over(self) -> np.ndarray:
-        """(n,) bool: whose episode has ended and will start again by itself."""
+        """(n,) bool: rows whose episode has ended and will start again by itself."""
         if not self._begun.all():
             raise RuntimeError(
                 f"no episode is running in {_named(~self._begun)}: call reset() first"
@@ -178,36 +179,6 @@ class Episodes:
                 f"{mask.dtype} of shape {mask.shape}: {mask}"
             )
         return mask.copy()
-
-
-def vector_infos(infos: Mapping[str, np.ndarray], told: np.ndarray) -> dict[str, Any]:
-    """Infos as Gymnasium's vector environments tell them: each with a mask of the rows it is of."""
-    result: dict[str, Any] = {}
-    for name, values in infos.items():
-        result[name] = np.where(told, values, np.zeros_like(values))
-        result[f"_{name}"] = told.copy()
-    return result
-
-
-def final_infos(
-    rows: np.ndarray, observations: Any, infos: Mapping[str, np.ndarray]
-) -> dict[str, Any]:
-    """``final_obs`` and ``final_info`` of the rows that ended.
-
-    Args:
-        rows: (n,) bool, which.
-        observations: of all rows when they ended.
-        infos: name -> (n,) of all rows then.
-    """
-    final = np.full(len(rows), None, object)
-    for row in np.flatnonzero(rows).tolist():
-        final[row] = row_of(observations, row)
-    return {
-        "final_obs": final,
-        "_final_obs": rows.copy(),
-        "final_info": vector_infos(infos, rows),
-        "_final_info": rows.copy(),
-    }
 
 
 def _named(rows: np.ndarray) -> str:

@@ -1,9 +1,8 @@
-"""What both arms observe as one agent, on arrays with a leading ``num_envs``."""
+"""View of both arms as one agent: spaces, observations and actions, with a leading ``num_envs``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -11,10 +10,10 @@ from gymnasium import spaces
 from aloha_marl.arms import ACTION_SIZE, FINGERS, GRIPPER_CLOSED, GRIPPER_SPAN, JOINTS, SIDES
 from aloha_marl.checks import choose
 from aloha_marl.core.core import Core
-from aloha_marl.envs.per_arm import picture_space
+from aloha_marl.envs.per_arm import checked_action, picture_space
 from aloha_marl.rendering.pictures import Pictures
 
-OBS_TYPES = ("pixels", "pixels_agent_pos", "state", "environment_state_agent_pos", "full")
+MERGED_OBS_TYPES = ("pixels", "pixels_agent_pos", "state", "environment_state_agent_pos", "full")
 
 MERGED_ACTION_SIZE = ACTION_SIZE * len(SIDES)
 
@@ -26,30 +25,36 @@ _ARM = len(JOINTS) + len(FINGERS)
 _ROBOT = _ARM * len(SIDES)
 
 
-class MergedObserver:
-    """Makes the observations of one kind, and knows their space.
+class MergedView:
+    """Spaces, observations and actions of both arms as one agent.
 
     Args:
-        core: whose simulations are observed.
+        core: the simulations that are observed.
         pictures: draws them.
-        obs_type: one of ``OBS_TYPES``.
+        obs_type: one of ``MERGED_OBS_TYPES``.
         cameras: in ``pixels`` and ``pixels_agent_pos``.
 
     Attributes:
-        space: of one simulation's observation.
+        observation_space: of one simulation.
+        action_space: of one simulation.
 
     Raises:
         ValueError: an unknown ``obs_type`` or camera; the message lists the valid ones.
     """
 
     def __init__(self, core: Core, pictures: Pictures, obs_type: str, cameras: tuple[str, ...]):
-        self.obs_type = choose("obs_type", obs_type, OBS_TYPES)
+        self.obs_type = choose("obs_type", obs_type, MERGED_OBS_TYPES)
         self.cameras = _FULL_CAMERAS if obs_type == "full" else tuple(cameras)
         pictures.check_cameras(self.cameras)
         self._core = core
         self._pictures = pictures
         self._all = np.arange(core.num_envs)
-        self.space = self._space()
+        self.observation_space = self._space()
+        low, high = (
+            np.tile(bound, len(SIDES)).astype(np.float32)
+            for bound in (core.control.low, core.control.high)
+        )
+        self.action_space = spaces.Box(low, high, dtype=np.float32)
 
     def observations(self, rows: np.ndarray | None = None) -> Any:
         """Arrays with a leading m, or dicts of them, of those simulations or of all."""
@@ -73,6 +78,19 @@ class MergedObserver:
                     "env_state": self._object_poses(rows),
                     "images": self._drawn(rows),
                 }
+
+    def actions(self, actions: Any, lead: tuple[int, ...]) -> np.ndarray:
+        """(n, 2, 7) the actions of both arms, left arm first.
+
+        Args:
+            actions: (*lead, 14) numbers.
+            lead: () for one simulation, (n,) for n.
+
+        Raises:
+            ValueError: it is not such an array or not finite; the message names the row.
+        """
+        checked = checked_action(actions, (*lead, MERGED_ACTION_SIZE))
+        return checked.astype(float).reshape(-1, len(SIDES), ACTION_SIZE)
 
     def _agent_pos(self, rows: np.ndarray) -> np.ndarray:
         return _per_arm(self._core.simulation.qpos[rows], GRIPPER_CLOSED)
@@ -106,15 +124,6 @@ class MergedObserver:
                 return spaces.Dict(
                     {"qpos": arms, "qvel": arms, "env_state": objects, "images": pictures}
                 )
-
-
-def merged_action_space(arms: Iterable[spaces.Space[Any]]) -> spaces.Box:
-    """The Box of both arms' actions from the arms' own, left arm first."""
-    boxes = [cast(spaces.Box, space) for space in arms]
-    low, high = (
-        np.concatenate([getattr(box, bound) for box in boxes]) for bound in ("low", "high")
-    )
-    return spaces.Box(low, high, dtype=np.float32)
 
 
 def _per_arm(values: np.ndarray, closed: float) -> np.ndarray:

@@ -14,13 +14,15 @@ from gymnasium import spaces
 from gymnasium.utils import EzPickle, seeding
 
 from aloha_marl.arms import ACTION_SIZE, CONTROL_TIMESTEP, SIDES
-from aloha_marl.core.core import Core, State
+from aloha_marl.core.core import Core
 from aloha_marl.core.observations import Layout
 from aloha_marl.core.options import RENDER_MODES, Options, make_task
-from aloha_marl.envs.per_arm import AgentID, Agents, row_of
+from aloha_marl.core.state import State
+from aloha_marl.envs.per_arm import AgentID, PerArmView
+from aloha_marl.envs.rows import row_of
 from aloha_marl.rendering.pictures import Pictures
 from aloha_marl.rendering.viewer import Viewer
-from aloha_marl.simulation.base import OneSimulation
+from aloha_marl.simulation.single import SingleSimulation
 from aloha_marl.tasks import Task
 
 _ROW = np.arange(1)
@@ -119,17 +121,17 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
         self.options = Options.of(options, self.task)
         self.core = Core(self.task, self.options)
         self.pictures = Pictures(self.core)
-        self._agents = Agents(self.core, self.pictures)
+        self._view = PerArmView(self.core, self.pictures)
         self.metadata = {**self.metadata, "name": f"{self.task.name}_v0"}
         self.render_mode = self.options.render_mode
         self.viewer = Viewer(self.model, self.data) if self.render_mode == "human" else None
         self.max_cycles = self.options.max_cycles
 
-        self.possible_agents: list[AgentID] = list(self._agents.names)
+        self.possible_agents: list[AgentID] = list(self._view.names)
         self.agents: list[AgentID] = []
-        self.GROUP_MAP = {"arms": list(self._agents.names)}
-        self.action_spaces = self._agents.action_spaces
-        self.observation_spaces = self._agents.observation_spaces
+        self.GROUP_MAP = {"arms": list(self._view.names)}
+        self.action_spaces = self._view.action_spaces
+        self.observation_spaces = self._view.observation_spaces
         self.state_space = self.core.observer.state_layout.space()
         self.np_random, _ = seeding.np_random()
 
@@ -154,7 +156,7 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
             self.np_random, _ = seeding.np_random(seed)
         self.core.reset(_ROW, [self.np_random], [seed])
         if self.viewer is not None:
-            self.viewer.show()
+            self.viewer.redraw()
         self.agents = list(self.possible_agents)
         return self._observations(), self._infos()
 
@@ -177,34 +179,40 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
                 Nothing has moved.
             RuntimeError: the episode has not begun or is over.
         """
-        self.advance(actions)
+        self.advance(self.check_actions(actions))
         core, agents = self.core, self.possible_agents
         return (
             self._observations(),
-            dict(zip(agents, core.rewards[:, 0].tolist(), strict=True)),
+            dict(zip(agents, core.rewards[0].tolist(), strict=True)),
             dict.fromkeys(agents, bool(core.terminated[0])),
             dict.fromkeys(agents, bool(core.truncated[0])),
             self._infos(),
         )
 
-    def advance(self, actions: Mapping[AgentID, np.ndarray]) -> None:
-        """As :meth:`step`, for who reads from ``core`` what came of it."""
+    def advance(self, actions: np.ndarray) -> None:
+        """Steps without making the result dicts; read the result from ``core``.
+
+        Args:
+            actions: (1, 2, 7) finite, as :meth:`check_actions` returns them.
+
+        Raises:
+            RuntimeError: the episode has not begun or is over.
+        """
         if not self.agents:
             raise RuntimeError("no episode is running: call reset() first")
         core = self.core
-        checked = self.check_actions(actions)
         if self.viewer is None:
-            core.step(checked)
+            core.step(actions)
         else:
             with self.viewer.pulling():
-                core.step(checked)
-            self.viewer.show()
+                core.step(actions)
+            self.viewer.redraw()
         if core.terminated[0] or core.truncated[0]:
             self.agents = []
 
     def check_actions(self, actions: Mapping[AgentID, Any]) -> np.ndarray:
         """(1, 2, 7) those actions, the left arm's first; raises what :meth:`step` would of them."""
-        return self._agents.actions(actions, ())
+        return self._view.actions(actions, ())
 
     def state(self) -> np.ndarray:
         """(S,) float32: both arms' own quantities, the left arm's first, for a central critic."""
@@ -237,7 +245,7 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
     @property
     def data(self) -> mujoco.MjData:
         """The live data."""
-        return cast(OneSimulation, self.core.simulation).data
+        return cast(SingleSimulation, self.core.simulation).data
 
     @functools.cached_property
     def physics(self) -> Any:
@@ -317,14 +325,12 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
     # ------------------------------------------------------------------ row 0 of everything
 
     def _observations(self) -> dict[AgentID, Any]:
-        return row_of(self._agents.observations(), 0)
+        return row_of(self._view.observations(), 0)
 
     def _infos(self) -> dict[AgentID, dict[str, Any]]:
         infos = self.core.infos()
-        both = {name: values.item() for name, values in infos.both.items()}
-        if not infos.own:
-            return {agent: both.copy() for agent in self.possible_agents}
+        shared = {name: values.item() for name, values in infos.shared.items()}
         return {
-            agent: both | {name: values[arm].item() for name, values in infos.own.items()}
+            agent: shared | {name: values[0, arm].item() for name, values in infos.per_arm.items()}
             for arm, agent in enumerate(self.possible_agents)
         }

@@ -1,23 +1,23 @@
-"""Arrays of both arms to dicts by agent and back, for the multi-agent front doors."""
+"""Views of the two arms as agents: names, spaces, observations and actions, for the multi-agent doors."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
 from aloha_marl.arms import ACTION_SIZE, SIDES
-from aloha_marl.core.core import Core, replaced
-from aloha_marl.rendering.pictures import Pictures, own_camera
+from aloha_marl.core.core import Core
+from aloha_marl.rendering.pictures import Pictures
+from aloha_marl.rendering.renderer import own_camera
 
 AgentID = str
 
 
-class Agents:
-    """What the agents of a core are called, see and do.
+class PerArmView:
+    """Names, spaces, observations and actions of the two agents of a core.
 
     Attributes:
         names: the left and the right arm's.
@@ -49,20 +49,22 @@ class Agents:
         }
 
     def observations(self, rows: np.ndarray | None = None) -> dict[AgentID, Any]:
-        """Agent -> what it observes, arrays with a leading m, of those simulations or of all."""
+        """Agent -> observations of those simulations or of all: arrays with a leading m, or dicts."""
         states = self._core.observer.observations()
+        arms = range(len(self.names))
         if self._obs_type == "state":
-            return dict(zip(self.names, states if rows is None else states[:, rows], strict=True))
+            states = states if rows is None else states[rows]
+            return {agent: states[:, arm] for arm, agent in enumerate(self.names)}
         if rows is None:
             rows = np.arange(self._core.num_envs)
         drawn = self._pictures.observe(self._drawn, rows)
         observations: dict[AgentID, Any] = {}
-        for agent, cameras, state in zip(self.names, self._cameras, states, strict=True):
+        for arm, agent, cameras in zip(arms, self.names, self._cameras, strict=True):
             pixels = {name: drawn[camera].copy() for name, camera in cameras.items()}
             observations[agent] = (
                 pixels
                 if self._obs_type == "pixels"
-                else {"pixels": pixels, "agent_pos": state[rows]}
+                else {"pixels": pixels, "agent_pos": states[rows, arm]}
             )
         return observations
 
@@ -80,33 +82,14 @@ class Agents:
         if actions.keys() != self._known:
             unknown, missing = set(actions) - self._known, self._known - set(actions)
             problem = " and ".join(
-                f"{what} {sorted(map(str, names))}"
-                for what, names in (("unknown agents", unknown), ("no action for", missing))
+                f"{label} {sorted(map(str, names))}"
+                for label, names in (("unknown agents", unknown), ("no action for", missing))
                 if names
             )
             raise ValueError(f"{problem}; agents: {', '.join(self.names)}")
-        given = []
         shape = (*lead, ACTION_SIZE)
-        for agent in self.names:
-            try:
-                action = np.asarray(actions[agent])
-            except ValueError as error:
-                raise ValueError(f"{agent}: action is not an array: {error}") from None
-            if action.shape != shape or action.dtype.kind not in "fiu":
-                raise ValueError(
-                    f"{agent}: action must be numbers of shape {shape}, got shape {action.shape} of "
-                    f"dtype {action.dtype}"
-                )
-            given.append(action)
-        checked = np.array(given, float)
-        # The sum of the squares is finite if all numbers are; if it is not, look at each.
-        if not math.isfinite(np.vdot(checked, checked)):
-            for agent, both in zip(self.names, checked, strict=True):
-                for row, action in enumerate(np.atleast_2d(both)):
-                    if not np.isfinite(action).all():
-                        where = f" in row {row}" if lead else ""
-                        raise ValueError(f"{agent}: action{where} must be finite, got {action}")
-        return checked.reshape(len(SIDES), -1, ACTION_SIZE).swapaxes(0, 1)
+        checked = [checked_action(actions[agent], shape, f"{agent}: ") for agent in self.names]
+        return np.array(checked, float).reshape(len(SIDES), -1, ACTION_SIZE).swapaxes(0, 1)
 
     def _space(self) -> spaces.Space[Any]:
         state = self._core.observer.layout.space()
@@ -121,28 +104,35 @@ class Agents:
         return spaces.Dict({"pixels": pixels, "agent_pos": state})
 
 
+def checked_action(action: Any, shape: tuple[int, ...], label: str = "") -> np.ndarray:
+    """The action as an array of numbers.
+
+    Args:
+        action: of one agent, in one simulation or in many.
+        shape: that it must have; with two dimensions the first is the row.
+        label: begins the message.
+
+    Raises:
+        ValueError: it is not such an array or not finite.
+    """
+    try:
+        array = np.asarray(action)
+    except ValueError as error:
+        raise ValueError(f"{label}action is not an array: {error}") from None
+    if array.shape != shape or array.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{label}action must be numbers of shape {shape}, got shape {array.shape} of "
+            f"dtype {array.dtype}"
+        )
+    finite = np.isfinite(array)
+    if not finite.all():
+        row = int(np.argmin(finite.reshape(-1, shape[-1]).all(axis=1)))
+        where = f" in row {row}" if len(shape) > 1 else ""
+        bad = array.reshape(-1, shape[-1])[row]
+        raise ValueError(f"{label}action{where} must be finite, got {bad}")
+    return array
+
+
 def picture_space(cameras: tuple[str, ...], height: int, width: int) -> spaces.Dict:
     """The space of {camera: picture}."""
     return spaces.Dict({name: spaces.Box(0, 255, (height, width, 3), np.uint8) for name in cameras})
-
-
-def row_of(batch: Any, row: Any) -> Any:
-    """One simulation's part of nested dicts of arrays with a leading n, or several's, a copy."""
-    if isinstance(batch, dict):
-        return {key: row_of(value, row) for key, value in batch.items()}
-    return batch[row]
-
-
-def batch_of(rows: Sequence[Any]) -> Any:
-    """Nested dicts of arrays with a leading n, of those of n simulations; copies."""
-    first = rows[0]
-    if isinstance(first, dict):
-        return {key: batch_of([row[key] for row in rows]) for key in first}
-    return np.stack(rows)
-
-
-def with_rows(batch: Any, rows: np.ndarray, new: Any) -> Any:
-    """A copy of nested dicts of arrays with a leading n, with other values in those rows."""
-    if isinstance(batch, dict):
-        return {key: with_rows(value, rows, new[key]) for key, value in batch.items()}
-    return replaced(batch, rows, new)

@@ -17,8 +17,8 @@ def register() -> None:
             if env_id not in gymnasium.registry:
                 gymnasium.register(
                     env_id,
-                    entry_point=f"aloha_marl.envs.single_agent:{entry_point}",
-                    vector_entry_point=f"aloha_marl.envs.single_agent_vector:{entry_point}",
+                    entry_point=f"aloha_marl.envs.gymnasium_ids:{entry_point}",
+                    vector_entry_point=f"aloha_marl.envs.gymnasium_ids:{entry_point}_vector",
                     kwargs={"task": name},
                 )
         if hasattr(pettingzoo, "register"):  # from PettingZoo 1.27 on

@@ -7,14 +7,12 @@ from typing import Any, ClassVar, cast
 
 import gymnasium
 import numpy as np
-from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
 from aloha_marl.arms import SIDES
-from aloha_marl.envs.merged import MERGED_ACTION_SIZE, MergedObserver, merged_action_space
+from aloha_marl.envs.merged import MergedView
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
-from aloha_marl.envs.per_arm import row_of
-from aloha_marl.tasks import Task
+from aloha_marl.envs.rows import row_of
 
 
 class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
@@ -39,8 +37,8 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
     ``angle`` and ``vis``.
 
     ## Rewards, episode end, infos
-    The mean of the arms' rewards. Infos are those of one arm; what is told to each arm of itself is here
-    under ``left_<name>`` and ``right_<name>``.
+    The reward is the mean of the arms' rewards. Infos that differ between the arms are named
+    ``left_<name>`` and ``right_<name>``.
 
     ## Version history
     * v0: first version.
@@ -65,10 +63,10 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
     ):
         self.env = env
         self.base = cast(AlohaParallelEnv, env.unwrapped)
-        self._observer = MergedObserver(self.base.core, self.base.pictures, obs_type, cameras)
+        self._view = MergedView(self.base.core, self.base.pictures, obs_type, cameras)
         self.render_mode = self.base.render_mode
-        self.action_space = merged_action_space(map(env.action_space, env.possible_agents))
-        self.observation_space = self._observer.space
+        self.action_space = self._view.action_space
+        self.observation_space = self._view.observation_space
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -87,17 +85,11 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
         Raises:
             ValueError: not fourteen finite numbers. Nothing has moved.
         """
-        action = np.asarray(action)
-        if action.shape != (MERGED_ACTION_SIZE,):
-            raise ValueError(
-                f"action must be {MERGED_ACTION_SIZE} numbers, got shape {action.shape}"
-            )
-        agents = self.env.possible_agents
-        halves = dict(zip(agents, action.reshape(len(agents), -1), strict=True))
-        if self.env is self.base:  # nobody between them would see the arms' own observations
-            self.base.advance(halves)
+        checked = self._view.actions(action, ())
+        if self.env is self.base:  # no wrapper asks for the arms' own results: half the time
+            self.base.advance(checked)
             core = self.base.core
-            left, right = core.rewards[:, 0].tolist()
+            left, right = core.rewards[0].tolist()
             return (
                 self._observation(),
                 (left + right) / 2,
@@ -105,7 +97,10 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
                 bool(core.truncated[0]),
                 {name: values.item() for name, values in core.infos().merged().items()},
             )
-        _, rewards, terminations, truncations, infos = self.env.step(halves)
+        agents = self.env.possible_agents
+        _, rewards, terminations, truncations, infos = self.env.step(
+            dict(zip(agents, checked[0], strict=True))
+        )
         first, second = agents
         return (
             self._observation(),
@@ -124,66 +119,17 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
         self.env.close()
 
     def _observation(self) -> Any:
-        return row_of(self._observer.observations(), 0)
+        return row_of(self._view.observations(), 0)
 
     def _info(self, infos: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-        """Both agents' infos as one, named as :meth:`Infos.merged` does."""
+        """Infos of the agents, which wrappers may have added to, named as :meth:`Infos.merged` does."""
         first = infos[self.env.possible_agents[0]]
-        own = self.base.core.infos().own
-        if not own:
+        per_arm = self.base.core.infos().per_arm
+        if not per_arm:
             return first
-        both = {name: value for name, value in first.items() if name not in own}
-        return both | {
+        shared = {name: value for name, value in first.items() if name not in per_arm}
+        return shared | {
             f"{side}_{name}": infos[agent][name]
-            for name in own
+            for name in per_arm
             for side, agent in zip(SIDES, self.env.possible_agents, strict=True)
         }
-
-
-class GymAloha(AlohaSingleAgent):
-    """gym-aloha's own interface: ``Box(-1, 1)`` is declared, yet the values are radians.
-
-    The action space is gym-aloha's, for code that reads it. Values beyond it are not clipped to it:
-    they are absolute joint targets, as recorded episodes hold them.
-    """
-
-    def __init__(
-        self,
-        env: ParallelEnv[str, Any, Any],
-        obs_type: str = "pixels",
-        cameras: tuple[str, ...] = ("top",),
-    ):
-        super().__init__(env, obs_type, cameras)
-        self.action_space = spaces.Box(-1, 1, self.action_space.shape, np.float32)
-
-    def render(self) -> np.ndarray | None:
-        """gym-aloha shows the camera ``top``."""
-        return self.base.pictures.render("top")
-
-
-AS_GYM_ALOHA: dict[str, Any] = {
-    "rules": "gym_aloha",
-    "start": "gym_aloha",
-    "max_joint_speed": None,
-}
-"""Options that make the physics and the rewards gym-aloha's."""
-
-
-def as_gym_aloha(options: Mapping[str, Any]) -> dict[str, Any]:
-    """All options of the ``GymAloha*`` ids, given those that were asked for."""
-    exact = {"render_quality": "high"} if options.get("visuals") == "gym_aloha" else {}
-    return AS_GYM_ALOHA | exact | dict(options)
-
-
-def make(
-    task: str | Task, obs_type: str = "pixels", cameras: tuple[str, ...] = ("top",), **options: Any
-) -> AlohaSingleAgent:
-    """Entry point of the ids ``aloha_marl/<Task>-v0``."""
-    return AlohaSingleAgent(AlohaParallelEnv(task, **options), obs_type, cameras)
-
-
-def make_gym_aloha(
-    task: str | Task, obs_type: str = "pixels", cameras: tuple[str, ...] = ("top",), **options: Any
-) -> GymAloha:
-    """Entry point of the ids ``aloha_marl/GymAloha<Task>-v0``."""
-    return GymAloha(AlohaParallelEnv(task, **as_gym_aloha(options)), obs_type, cameras)

@@ -14,24 +14,26 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from aloha_marl.checks import at_least
-from aloha_marl.core.core import Core, State
+from aloha_marl.core.core import Core
 from aloha_marl.core.observations import Layout
 from aloha_marl.core.options import PICTURE_MODES, Options, make_task
-from aloha_marl.envs.episodes import Episodes, final_infos, vector_infos
+from aloha_marl.core.state import State
+from aloha_marl.envs.episodes import Episodes
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
-from aloha_marl.envs.per_arm import AgentID, Agents
+from aloha_marl.envs.per_arm import AgentID, PerArmView
+from aloha_marl.envs.rows import final_infos, vector_infos
 from aloha_marl.rendering.pictures import Pictures
 from aloha_marl.simulation.batch import BatchSimulation
 from aloha_marl.tasks import Task
 
 
 @dataclasses.dataclass(frozen=True)
-class _Inside:
-    """All that holds on to the simulations; their threads end when it is dropped."""
+class _Resources:
+    """Everything that keeps the thread pool alive; dropped by ``close()``."""
 
     core: Core
     pictures: Pictures
-    agents: Agents
+    view: PerArmView
     episodes: Episodes
 
 
@@ -115,18 +117,18 @@ class AlohaVectorEnv(EzPickle):
         )
         core = Core(self.task, self.options, simulate)
         pictures = Pictures(core)
-        agents = Agents(core, pictures)
-        self._open: _Inside | None = _Inside(
-            core, pictures, agents, Episodes(core, self.autoreset_mode)
+        view = PerArmView(core, pictures)
+        self._open: _Resources | None = _Resources(
+            core, pictures, view, Episodes(core, self.autoreset_mode)
         )
 
-        self.possible_agents: list[AgentID] = list(agents.names)
-        self.GROUP_MAP = {"arms": list(agents.names)}
-        self._single_action_spaces = agents.action_spaces
-        self._single_observation_spaces = agents.observation_spaces
+        self.possible_agents: list[AgentID] = list(view.names)
+        self.GROUP_MAP = {"arms": list(view.names)}
+        self._single_action_spaces = view.action_spaces
+        self._single_observation_spaces = view.observation_spaces
         self._action_spaces, self._observation_spaces = (
             {agent: batch_space(space, self.num_envs) for agent, space in single.items()}
-            for single in (agents.action_spaces, agents.observation_spaces)
+            for single in (view.action_spaces, view.observation_spaces)
         )
         self.single_state_space = core.observer.state_layout.space()
         self.state_space = batch_space(self.single_state_space, self.num_envs)
@@ -164,14 +166,14 @@ class AlohaVectorEnv(EzPickle):
         Raises:
             ValueError: a bad seed or mask. Nothing has changed.
         """
-        inside = self._inside
-        started = inside.episodes.reset(seed, options)
-        told = inside.core.infos()
-        infos = {
-            agent: vector_infos(told.of(arm), started)
+        resources = self._resources
+        started = resources.episodes.reset(seed, options)
+        infos = resources.core.infos()
+        per_agent = {
+            agent: vector_infos(infos.of(arm), started)
             for arm, agent in enumerate(self.possible_agents)
         }
-        return inside.agents.observations(), self._per_agent(infos, started)
+        return resources.view.observations(), self._per_agent(per_agent, started)
 
     def step(
         self, actions: Mapping[AgentID, np.ndarray]
@@ -192,22 +194,22 @@ class AlohaVectorEnv(EzPickle):
                 message names agent and row. Nothing has moved.
             RuntimeError: a row's episode has not begun, or is over and does not start again by itself.
         """
-        inside = self._inside
-        step = inside.episodes.step(self.check_actions(actions), inside.agents.observations)
+        resources = self._resources
+        step = resources.episodes.step(self.check_actions(actions), resources.view.observations)
         everywhere = np.ones(self.num_envs, bool)
         infos = {}
         for arm, agent in enumerate(self.possible_agents):
             infos[agent] = vector_infos(step.infos.of(arm), everywhere)
-            if (ended := step.ended) is not None:
-                final = ended.observations[agent], ended.infos.of(arm)
-                infos[agent] |= final_infos(ended.rows, *final)
+            if (final := step.final) is not None:
+                last = final.observations[agent], final.infos.of(arm)
+                infos[agent] |= final_infos(final.rows, *last)
         terminations, truncations = (
             {agent: values.copy() for agent in self.possible_agents}
             for values in (step.terminated, step.truncated)
         )
         return (
             step.observations,
-            dict(zip(self.possible_agents, step.rewards, strict=True)),
+            dict(zip(self.possible_agents, step.rewards.T.copy(), strict=True)),
             terminations,
             truncations,
             self._per_agent(infos, everywhere),
@@ -215,11 +217,11 @@ class AlohaVectorEnv(EzPickle):
 
     def check_actions(self, actions: Mapping[AgentID, Any]) -> np.ndarray:
         """(N, 2, 7) those actions, the left arm's first; raises what :meth:`step` would of them."""
-        return self._inside.agents.actions(actions, (self.num_envs,))
+        return self._resources.view.actions(actions, (self.num_envs,))
 
     def state(self) -> np.ndarray:
         """(N, S) float32: both arms' own quantities, the left arm's first, for a central critic."""
-        return self._inside.core.observer.state()
+        return self._resources.core.observer.state()
 
     def get_state(self, rows: Any = None) -> State:
         """The whole state of episodes, a copy; not the generators that draw the next starts.
@@ -230,7 +232,7 @@ class AlohaVectorEnv(EzPickle):
         Raises:
             ValueError: bad rows.
         """
-        return self._inside.core.get_state(self._rows(rows))
+        return self._resources.core.get_state(self._rows(rows))
 
     def set_state(self, state: State, rows: Any = None) -> None:
         """Puts rows into states, bit for bit; ``set_state(get_state([2]), [5, 6])`` copies row 2.
@@ -243,11 +245,11 @@ class AlohaVectorEnv(EzPickle):
         Raises:
             ValueError: bad rows, or a state that does not fit. Nothing has changed.
         """
-        inside = self._inside
+        resources = self._resources
         chosen = self._rows(rows)
         if len(state) not in (1, len(chosen)):
             raise ValueError(f"a state of {len(state)} rows can't be put into {len(chosen)} rows")
-        now = inside.core.get_state(chosen[:1])
+        now = resources.core.get_state(chosen[:1])
         for field in dataclasses.fields(State):
             have, need = (getattr(s, field.name).shape[1:] for s in (state, now))
             if have != need:
@@ -257,8 +259,8 @@ class AlohaVectorEnv(EzPickle):
                 )
         order = np.argsort(chosen)
         state = state.take(order if len(state) > 1 else np.zeros(len(chosen), int))
-        inside.core.set_state(chosen[order], state)
-        inside.episodes.resume(chosen)
+        resources.core.set_state(chosen[order], state)
+        resources.episodes.resume(chosen)
 
     @property
     def unwrapped(self) -> AlohaVectorEnv:
@@ -272,17 +274,17 @@ class AlohaVectorEnv(EzPickle):
     @property
     def core(self) -> Core:
         """The simulations, with live arrays; they keep the threads alive."""
-        return self._inside.core
+        return self._resources.core
 
     @property
     def pictures(self) -> Pictures:
         """Draws the rows."""
-        return self._inside.pictures
+        return self._resources.pictures
 
     @property
     def episodes(self) -> Episodes:
         """Starts and steps the rows."""
-        return self._inside.episodes
+        return self._resources.episodes
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """What :meth:`AlohaParallelEnv.render` returns, per row; None if ``render_mode`` is None."""
@@ -310,13 +312,13 @@ class AlohaVectorEnv(EzPickle):
             self._open = None
 
     @property
-    def _inside(self) -> _Inside:
+    def _resources(self) -> _Resources:
         if self._open is None:
             raise RuntimeError("the environment is closed")
         return self._open
 
-    def _per_agent(self, infos: dict[AgentID, Any], told: np.ndarray) -> dict[str, Any]:
-        masks = {f"_{agent}": told.copy() for agent in self.possible_agents}
+    def _per_agent(self, infos: dict[AgentID, Any], mask: np.ndarray) -> dict[str, Any]:
+        masks = {f"_{agent}": mask.copy() for agent in self.possible_agents}
         return {**infos, **masks}
 
     def _rows(self, rows: Any) -> np.ndarray:

@@ -1,34 +1,9 @@
 """Seeded episodes, alone or in pairs of policies, and their results."""
 
-from aloha_marl.evaluation.evaluator import (
-    Episode,
-    Evaluation,
-    environment,
-    evaluate,
-    fitting,
-    outcome,
-    phases,
-    play,
-    play_all,
-    sight,
-    versions,
-    wilson,
-)
+from aloha_marl.evaluation.evaluator import environment, evaluate, fitting, play_all
 from aloha_marl.evaluation.pairs import Crossplay, crossplay
+from aloha_marl.evaluation.results import Episode, Evaluation, versions, wilson
+from aloha_marl.evaluation.rollout import outcome, phases, play, sight
 
-__all__ = [
-    "Crossplay",
-    "Episode",
-    "Evaluation",
-    "crossplay",
-    "environment",
-    "evaluate",
-    "fitting",
-    "outcome",
-    "phases",
-    "play",
-    "play_all",
-    "sight",
-    "versions",
-    "wilson",
-]
+__all__ = ["Crossplay", "Episode", "Evaluation", "crossplay", "environment", "evaluate", "fitting"]
+__all__ += ["outcome", "phases", "play", "play_all", "sight", "versions", "wilson"]

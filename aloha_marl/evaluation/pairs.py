@@ -11,18 +11,11 @@ from typing import Any
 import numpy as np
 
 from aloha_marl.arms import AGENTS, SIDES
-from aloha_marl.envs.per_arm import row_of
+from aloha_marl.envs.rows import row_of
 from aloha_marl.envs.vector_env import AlohaVectorEnv
-from aloha_marl.evaluation.evaluator import (
-    Episode,
-    Evaluation,
-    fitting,
-    outcome,
-    phases,
-    sight,
-    versions,
-)
-from aloha_marl.evaluation.table import Table
+from aloha_marl.evaluation.evaluator import fitting
+from aloha_marl.evaluation.results import Episode, Evaluation, versions
+from aloha_marl.evaluation.rollout import outcome, phases, rollout
 from aloha_marl.policies import Policy
 from aloha_marl.tasks import Task
 
@@ -32,16 +25,16 @@ _PER_PAIR = ("scope", "control")
 
 @dataclasses.dataclass(frozen=True)
 class Crossplay:
-    """What came of all pairs.
+    """Results of all pairs of a left and a right policy.
 
     Attributes:
-        task: its name.
-        names: of the policies, each a row as the left arm and a column as the right one.
-        seeds: of the resets, the same for every pair.
-        options: of the environment, but for those of a pair.
-        versions: which the result depends on.
-        pairs: row by row: who was "left" and "right", "scope" and "control" of the environment, and
-            the figures of :meth:`aloha_marl.evaluation.evaluator.Evaluation.summary`.
+        task: name of the task.
+        names: names of the policies, each a row as the left arm and a column as the right one.
+        seeds: seeds of the resets, the same for every pair.
+        options: options of the environment that all pairs share.
+        versions: versions of what the result depends on.
+        pairs: row by row: the policies "left" and "right", "scope" and "control" of the environment,
+            and the figures of :meth:`aloha_marl.evaluation.Evaluation.summary`.
     """
 
     task: str
@@ -53,21 +46,20 @@ class Crossplay:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The names, without what is before a colon as long as they differ."""
+        """The names, cut to the part after a colon if they still differ then."""
         short = tuple(name.rpartition(":")[2] for name in self.names)
         return short if len(set(short)) == len(short) else self.names
 
     @property
     def rates(self) -> np.ndarray:
         """(n, n) success rates; rows are left policies, columns right ones."""
-        rates = [pair["success_rate"] for pair in self.pairs]
-        return np.reshape(rates, (len(self.names), len(self.names)))
+        return np.reshape([pair["success_rate"] for pair in self.pairs], (len(self.names), -1))
 
     @property
     def intervals(self) -> np.ndarray:
-        """(n, n, 2) their Wilson 95 % intervals."""
+        """(n, n, 2) Wilson 95 % intervals of the success rates."""
         intervals = [pair["success_rate_wilson_95"] for pair in self.pairs]
-        return np.reshape(intervals, (len(self.names), len(self.names), 2))
+        return np.reshape(intervals, (len(self.names), -1, 2))
 
     @property
     def alike(self) -> float:
@@ -84,25 +76,6 @@ class Crossplay:
         """The means in a line."""
         text = f"mean success: with itself {self.alike:.1%}"
         return text if math.isnan(self.strangers) else f"{text}, strangers {self.strangers:.1%}"
-
-    def table(self, cell: Callable[[str, str, bool], str]) -> Table:
-        """The matrix in per cent, with means.
-
-        Args:
-            cell: rate, interval and whether it is on the diagonal -> text.
-        """
-        percent = 100 * self.rates
-        rows = []
-        for i, label in enumerate(self.labels):
-            cells = (
-                cell(f"{percent[i, j]:.0f}", f"{low:.0f}-{high:.0f}", i == j)
-                for j, (low, high) in enumerate(100 * self.intervals[i])
-            )
-            rows.append((label, *cells, f"{percent[i].mean():.0f}"))
-        means = (f"{mean:.0f}" for mean in (*percent.mean(axis=0), percent.mean()))
-        rows.append(("mean", *means))
-        title = f"{self.task}: success [%] of {len(self.seeds)} episodes"
-        return Table(title, (" \\ ".join(SIDES), *self.labels, "mean"), rows)
 
     def to_json(self) -> str:
         """Everything as JSON; the same on every run with the same versions."""
@@ -125,14 +98,14 @@ def crossplay(
 ) -> Crossplay:
     """Plays one episode per seed with every pair of a left and a right policy.
 
-    All episodes of a pair are played at once, in a batch with a row per seed. They are, bit for bit,
+    All episodes of a pair are played at once, in a batch with a row per seed. They equal, bit for bit,
     those of :func:`aloha_marl.evaluation.evaluate`, if an action depends on nothing but the observation
-    of its row. So it is with all scripted policies and "random".
+    of its row, as it does with all scripted policies and "random".
 
     Args:
         task: a task or its name.
         policies: name -> agent -> policy; each pair decides the options ``scope`` and ``control``.
-        seeds: of the resets.
+        seeds: seeds of the resets.
         on_episode: called after every episode.
         **options: further options of the environment.
 
@@ -150,7 +123,7 @@ def crossplay(
     for names, (arms, fitted) in pairs.items():
         env = AlohaVectorEnv(task, len(seeds), autoreset_mode="NextStep", **fitted)
         episodes = {}
-        for row, episode in _play(env, arms, seeds):
+        for row, episode in _play_rows(env, arms, seeds):
             episodes[row] = episode
             if on_episode is not None:
                 on_episode(episode)
@@ -163,29 +136,19 @@ def crossplay(
     return Crossplay(env.task.name, tuple(policies), tuple(seeds), used, versions(), tuple(results))
 
 
-def _play(
+def _play_rows(
     env: AlohaVectorEnv, policies: Mapping[str, Policy], seeds: Sequence[int]
 ) -> Iterator[tuple[int, Episode]]:
-    """Plays an episode in every row and gives the rows' numbers and episodes, as they end."""
-    for policy in policies.values():
-        policy.reset()
-    see = sight(env, policies)
-    observations, infos = env.reset(seed=seeds)
-    first = env.possible_agents[0]
-    stages = [infos[first]["stage"]]
+    """Plays an episode in every row; yields row and episode as they end."""
     over = np.zeros(len(seeds), bool)
-    while not over.all():
-        seen = see(observations)
-        actions = {agent: policy(seen[agent]) for agent, policy in policies.items()}
-        observations, _, terminations, truncations, infos = env.step(actions)
-        stages.append(infos[first]["stage"])
-        ended = (terminations[first] | truncations[first]) & ~over
+    stages = []
+    for observations, infos, ended in rollout(env, policies, seeds):
+        stages.append(infos[env.possible_agents[0]]["stage"])
+        # A row that has ended starts again in the next step only, so its last observation is there.
+        for row in np.flatnonzero(ended & ~over).tolist():
+            doing = phases(policies, row_of(observations, row))
+            last = [row_of(infos[agent], row) for agent in env.possible_agents]
+            yield row, outcome(env.task, seeds[row], [int(s[row]) for s in stages], last, doing)
         over |= ended
-        seen = see(observations)  # an episode that has ended starts again in the next step only
-        for row in np.flatnonzero(ended).tolist():
-            told = [row_of(infos[agent], row) for agent in env.possible_agents]
-            doing = phases(policies, row_of(seen, row))
-            yield (
-                row,
-                outcome(env.task, seeds[row], [int(stage[row]) for stage in stages], told, doing),
-            )
+        if over.all():
+            return

@@ -17,7 +17,7 @@ with library("benchmarl"):
 
 
 class AlohaClass(TaskClass):
-    """What BenchMARL asks of an environment.
+    """A task in BenchMARL's terms.
 
     Its configuration is the options of :class:`~aloha_marl.envs.vector_env.AlohaVectorEnv`. All
     environments of a worker are one :class:`~aloha_marl.integrations.torchrl.AlohaEnv`. A central
@@ -27,7 +27,7 @@ class AlohaClass(TaskClass):
     def get_env_fun(
         self, num_envs: int, continuous_actions: bool, seed: int | None, device: Any
     ) -> Callable[[], AlohaEnv]:
-        """Makes what makes the environments; row i starts with seed + i."""
+        """A function that makes the environments; row i starts with seed + i."""
         task, options = self.name.lower(), dict(self.config)
 
         def make() -> AlohaEnv:
@@ -54,10 +54,10 @@ class AlohaClass(TaskClass):
         return env.group_map
 
     def observation_spec(self, env: Any) -> Any:
-        return _of_groups(env, "observation")
+        return _group_specs(env, "observation")
 
     def info_spec(self, env: Any) -> Any:
-        return _of_groups(env, "info")
+        return _group_specs(env, "info")
 
     def state_spec(self, env: Any) -> Any:
         return Composite({"state": env.full_observation_spec_unbatched["state"]})
@@ -81,7 +81,7 @@ class AlohaTask(Task):
 
     @staticmethod
     def associated_class() -> type[AlohaClass]:
-        """What :meth:`get_task` makes."""
+        """The class of the tasks that :meth:`get_task` makes."""
         return AlohaClass
 
     def get_task(self, config: dict[str, Any] | None = None) -> AlohaClass:
@@ -89,8 +89,8 @@ class AlohaTask(Task):
         return super().get_task(config or {})
 
 
-def _of_groups(env: Any, name: str) -> Any:
-    """That part of what the groups observe."""
+def _group_specs(env: Any, name: str) -> Any:
+    """Spec of one entry, such as "info", of each group."""
     groups = {group: env.full_observation_spec_unbatched[group] for group in env.group_map}
     return Composite(
         {group: Composite({name: spec[name]}, shape=spec.shape) for group, spec in groups.items()}

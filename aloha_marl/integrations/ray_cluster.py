@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
-from aloha_marl.evaluation.evaluator import Episode, play, versions
+from aloha_marl.evaluation import Episode, play, versions
 from aloha_marl.integrations.requirements import library
 from aloha_marl.policies import Policy
 
@@ -16,11 +16,11 @@ with library("rllib"):
     import ray
 
 CHUNK = 5
-"""Episodes per task of Ray: some seconds of work, which is what a lost machine costs."""
+"""Episodes per task of Ray: some seconds of work, the cost of a lost machine."""
 _RETRIES = 10
-"""Machines that a task may lose."""
-_PATIENCE = 5
-"""Seconds within which somebody must answer at the address."""
+"""How many machines a task may lose."""
+_TIMEOUT = 5
+"""Seconds until the cluster's address must have answered."""
 
 
 def connect(address: str) -> Any:
@@ -42,7 +42,7 @@ def connect(address: str) -> Any:
         raise ValueError(f"address {address!r} is unknown; valid: 'HOST:PORT', 'auto'")
     try:
         if address != "auto":  # Ray itself would go on asking for a quarter of an hour
-            socket.create_connection((found["host"], int(found["port"])), _PATIENCE).close()
+            socket.create_connection((found["host"], int(found["port"])), _TIMEOUT).close()
         return ray.init(address=address, log_to_driver=False)
     except (OSError, OverflowError, RuntimeError, ray.exceptions.RayError) as error:
         port = found["port"] or 6379
@@ -59,14 +59,14 @@ def play_all(
     """Plays one episode per seed on all processors of the cluster; see :func:`connect`.
 
     For :func:`aloha_marl.evaluation.evaluate`. The episodes are, bit for bit, those that are played
-    here, if what a policy does depends on its arguments since its last reset alone, as it does with
-    all of :func:`aloha_marl.policies.load`. What a lost machine had to do is done by the others.
+    here, if a policy's actions depend on its arguments since its last reset alone, as they do with
+    all of :func:`aloha_marl.policies.load`. Other machines redo the work of a lost one.
 
     Yields:
         The episodes, in the order of the seeds.
 
     Raises:
-        RuntimeError: a machine has other versions of what a result depends on.
+        RuntimeError: a machine has other versions of the libraries that results depend on.
     """
     seeds, ours = list(seeds), versions()
     task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_play_chunk)

@@ -1,4 +1,4 @@
-"""Which versions of the learning libraries are supported, and what to do without one."""
+"""Supported versions of the learning libraries, and the error where one is missing."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SUPPORTED = {
 
 @contextlib.contextmanager
 def library(extra: str) -> Iterator[None]:
-    """Round the imports of the library of an extra: checks that it is there.
+    """Checks that the library of an extra is there; goes round its imports.
 
     Raises:
-        ImportError: it is missing, or its version is not supported; the message says what mends that.
+        ImportError: it is missing or not supported; the message has the command that installs it.
     """
     name, oldest, too_new = SUPPORTED[extra]
     try:

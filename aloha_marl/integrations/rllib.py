@@ -17,8 +17,7 @@ with library("rllib"):
 class AlohaEnv(ParallelPettingZooEnv):
     """For ``config.environment(AlohaEnv, env_config={"task": "insertion", ...})``.
 
-    What RLlib's wrapper leaves to chance, the order of the agents, and what fails there, ``render()``,
-    is mended here.
+    Mends RLlib's wrapper, which leaves the order of the agents to chance and fails in ``render()``.
 
     Args:
         config: task and options of :class:`~aloha_marl.envs.parallel_env.AlohaParallelEnv`.

@@ -17,12 +17,14 @@ from aloha_marl.integrations.requirements import library
 with library("sb3"):
     from stable_baselines3.common.vec_env import VecEnv
 
-_Parts = list[Any]
-"""Of each agent of an environment, arrays with a leading N."""
+_PerAgent = list[Any]
+"""One entry per agent: arrays with a leading N, or nested dicts of them."""
+_Step = tuple[_PerAgent, _PerAgent, np.ndarray, np.ndarray, _PerAgent]
+"""Observations, rewards, terminated and truncated (N,), infos."""
 
 
-class _Rows(VecEnv):
-    """Rows are the agents of N environments, those of the first environment first.
+class _AgentVecEnv(VecEnv):
+    """N environments whose agents are the rows, those of the first environment first.
 
     SB3 asks every row for attributes and methods; here they are those of the one environment that all
     rows live in, so they can be set and called only for all rows together.
@@ -40,12 +42,12 @@ class _Rows(VecEnv):
         super().__init__(env.num_envs * agents, _flat_space(observation), action)
 
     @abc.abstractmethod
-    def _reset(self, seeds: Sequence[int | None]) -> tuple[_Parts, _Parts]:
-        """Observations and infos."""
+    def _reset(self, seeds: Sequence[int | None]) -> tuple[_PerAgent, _PerAgent]:
+        """Resets the environments; returns observations and infos."""
 
     @abc.abstractmethod
-    def _step(self, actions: np.ndarray) -> tuple[_Parts, _Parts, np.ndarray, np.ndarray, _Parts]:
-        """From (N, agents, size) actions: observations, rewards, both kinds of end (N,), infos."""
+    def _step(self, actions: np.ndarray) -> _Step:
+        """Advances the environments by (N, agents, size) actions."""
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Gives environment i the seed ``seed + i`` at the next reset; all its rows share it."""
@@ -59,7 +61,7 @@ class _Rows(VecEnv):
         self._reset_seeds()
         self._reset_options()
         self.reset_infos = _row_infos(infos)
-        return _rows(observations)
+        return _to_rows(observations)
 
     def step_async(self, actions: np.ndarray) -> None:
         """Keeps the (rows, size) actions for :meth:`step_wait`."""
@@ -70,21 +72,21 @@ class _Rows(VecEnv):
         self._actions = actions
 
     def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]:
-        """Advances all rows; those whose episode ended tell its last observation and infos."""
+        """Advances all rows; infos of an ended episode are its last, with its last observation."""
         actions = self._actions.reshape(self.env.num_envs, self._agents, -1)
-        observations, rewards, terminated, truncated, told = self._step(actions)
-        infos = _row_infos(told)
+        observations, rewards, terminated, truncated, by_agent = self._step(actions)
+        infos = _row_infos(by_agent)
         done = terminated | truncated
         if done.any():
-            ended = _row_infos([of_agent["final_info"] for of_agent in told])
+            ended = _row_infos([agent_infos["final_info"] for agent_infos in by_agent])
             for row in np.flatnonzero(np.repeat(done, self._agents)).tolist():
                 i, agent = divmod(row, self._agents)
                 self.reset_infos[row] = infos[row]
-                last = _flat(told[agent]["final_obs"][i])
+                last = _flat(by_agent[agent]["final_obs"][i])
                 infos[row] = ended[row] | {"terminal_observation": last}
         for info, cut in zip(infos, np.repeat(truncated & ~terminated, self._agents), strict=True):
             info["TimeLimit.truncated"] = bool(cut)
-        return _rows(observations), _rows(rewards), np.repeat(done, self._agents), infos
+        return _to_rows(observations), _to_rows(rewards), np.repeat(done, self._agents), infos
 
     def get_images(self) -> Sequence[np.ndarray]:
         """A picture of each environment, for ``render()`` and SB3's video recorder."""
@@ -99,36 +101,28 @@ class _Rows(VecEnv):
         return [getattr(self.env, attr_name) for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Sets an attribute of the environment.
-
-        Raises:
-            ValueError: not all rows are asked for.
-        """
-        self._all(indices)
+        """Sets an attribute of the environment; ValueError unless all rows are asked for."""
+        self._check_all(indices)
         setattr(self.env, attr_name, value)
 
     def env_method(
         self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any
     ) -> list[Any]:
-        """Calls a method of the environment, once; the result once per row.
-
-        Raises:
-            ValueError: not all rows are asked for.
-        """
-        self._all(indices)
+        """Calls a method of the environment once, for all rows; the result once per row."""
+        self._check_all(indices)
         return [getattr(self.env, method_name)(*method_args, **method_kwargs)] * self.num_envs
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
         """False: Gymnasium's wrappers of single environments have no place here."""
         return [False for _ in self._get_indices(indices)]
 
-    def _all(self, indices: Any) -> None:
+    def _check_all(self, indices: Any) -> None:
         asked = sorted(self._get_indices(indices))
         if asked != list(range(self.num_envs)):
             raise ValueError(f"rows {asked} share their environment with others: leave indices out")
 
 
-class ArmsVecEnv(_Rows):
+class ArmsVecEnv(_AgentVecEnv):
     """A row per arm and environment, for one policy that both arms share.
 
     Row ``2 i`` is the left arm of environment i, row ``2 i + 1`` its right arm. Both start and end
@@ -141,28 +135,26 @@ class ArmsVecEnv(_Rows):
 
     def __init__(self, env: AlohaVectorEnv):
         self._names = env.possible_agents
-        spaces_of_both = (
-            space(self._names[0])
-            for space in (env.single_observation_space, env.single_action_space)
-        )
-        super().__init__(env, len(self._names), *spaces_of_both)
+        first = self._names[0]
+        observation, action = env.single_observation_space(first), env.single_action_space(first)
+        super().__init__(env, len(self._names), observation, action)
 
-    def _reset(self, seeds: Sequence[int | None]) -> tuple[_Parts, _Parts]:
+    def _reset(self, seeds: Sequence[int | None]) -> tuple[_PerAgent, _PerAgent]:
         observations, infos = self.env.reset(seed=seeds)
-        return self._parts(observations), self._parts(infos)
+        return self._in_order(observations), self._in_order(infos)
 
-    def _step(self, actions: np.ndarray) -> tuple[_Parts, _Parts, np.ndarray, np.ndarray, _Parts]:
+    def _step(self, actions: np.ndarray) -> _Step:
         halves = {name: actions[:, agent] for agent, name in enumerate(self._names)}
         observations, rewards, terminations, truncations, infos = self.env.step(halves)
         first = self._names[0]
         ends = terminations[first], truncations[first]
-        return self._parts(observations), self._parts(rewards), *ends, self._parts(infos)
+        return self._in_order(observations), self._in_order(rewards), *ends, self._in_order(infos)
 
-    def _parts(self, by_agent: Mapping[str, Any]) -> _Parts:
+    def _in_order(self, by_agent: Mapping[str, Any]) -> _PerAgent:
         return [by_agent[name] for name in self._names]
 
 
-class MergedVecEnv(_Rows):
+class MergedVecEnv(_AgentVecEnv):
     """A row per environment: both arms as one agent, with 14 numbers to an action.
 
     Args:
@@ -172,25 +164,25 @@ class MergedVecEnv(_Rows):
     def __init__(self, env: AlohaSingleAgentVector):
         super().__init__(env, 1, env.single_observation_space, env.single_action_space)
 
-    def _reset(self, seeds: Sequence[int | None]) -> tuple[_Parts, _Parts]:
+    def _reset(self, seeds: Sequence[int | None]) -> tuple[_PerAgent, _PerAgent]:
         observations, infos = self.env.reset(seed=seeds)
         return [observations], [infos]
 
-    def _step(self, actions: np.ndarray) -> tuple[_Parts, _Parts, np.ndarray, np.ndarray, _Parts]:
+    def _step(self, actions: np.ndarray) -> _Step:
         observations, rewards, terminated, truncated, infos = self.env.step(actions[:, 0])
         return [observations], [rewards], terminated, truncated, [infos]
 
 
-def _rows(parts: _Parts) -> Any:
-    """Arrays of each agent, (N, ...), as (N x agents, ...), or flat dicts of them."""
+def _to_rows(parts: _PerAgent) -> Any:
+    """Each agent's (N, ...) arrays as (N x agents, ...); nested dicts of them as flat ones."""
     if isinstance(parts[0], dict):
         flat = [_flat(part) for part in parts]
-        return {key: _rows([part[key] for part in flat]) for key in flat[0]}
+        return {key: _to_rows([part[key] for part in flat]) for key in flat[0]}
     return np.stack(parts, axis=1).reshape(-1, *parts[0].shape[1:])
 
 
-def _row_infos(parts: _Parts) -> list[dict[str, Any]]:
-    """Infos of each agent as a dict per row, without their masks and the last of episodes."""
+def _row_infos(parts: _PerAgent) -> list[dict[str, Any]]:
+    """Infos as a dict per row, without masks and without the final ones of episodes."""
     by_agent = []
     for infos in parts:
         names = [name for name in infos if f"_{name}" in infos and not name.startswith("final_")]
@@ -200,7 +192,7 @@ def _row_infos(parts: _Parts) -> list[dict[str, Any]]:
 
 
 def _flat(observation: Any) -> Any:
-    """A nested dict as one of one level; SB3 knows no others. Names of cameras are unique."""
+    """Flattens a nested dict to one level: SB3 knows no others. Names of cameras are unique."""
     if not isinstance(observation, Mapping):
         return observation
     flat: dict[str, Any] = {}

@@ -38,11 +38,11 @@ class AlohaEnv(EnvBase):
 
     The left arm comes first. Row i is the row of the given environment; ``set_seed(s)`` has it start
     like one environment with seed s + i. Rows are started again by TorchRL, by ``_reset`` masks. A row
-    that a rollout leaves out once its episode is over meanwhile plays a new one, which nobody sees.
+    that a rollout leaves out once its episode is over meanwhile plays a new one, unobserved.
 
     Args:
         env: the environments, wrapped or not, with ``autoreset_mode="NextStep"``.
-        device: of the tensors; the physics is on the CPU.
+        device: where the tensors are; the physics is on the CPU.
 
     Raises:
         ValueError: another ``autoreset_mode``.
@@ -60,20 +60,18 @@ class AlohaEnv(EnvBase):
         self.group_map: dict[str, list[str]] = env.GROUP_MAP
         (self._group, self._agents), *_ = self.group_map.items()
         self._env, self._core = env, env.unwrapped.core
-        self._told = list(self._core.infos().of(0))
+        self._info_names = list(self._core.infos().of(0))
         self._seeds: list[int | None] = [None] * rows
 
         both = (rows, len(self._agents))
         number, flag = Unbounded((*both, 1)), Categorical(2, (rows, 1), dtype=torch.bool)
-        observation, action = (
-            _spec(space(self._agents[0]), both)
-            for space in (env.single_observation_space, env.single_action_space)
-        )
-        infos = Composite(dict.fromkeys(self._told, number), shape=both)
+        observation = _spec(env.single_observation_space(self._agents[0]), both)
+        action = _spec(env.single_action_space(self._agents[0]), both)
+        infos = Composite(dict.fromkeys(self._info_names, number), shape=both)
         arms = {"observation": observation, "info": infos}
-        self.observation_spec = self._all(arms, state=_spec(env.single_state_space, (rows,)))
-        self.action_spec = self._all({"action": action})
-        self.reward_spec = self._all({"reward": number})
+        self.observation_spec = self._grouped(arms, state=_spec(env.single_state_space, (rows,)))
+        self.action_spec = self._grouped({"action": action})
+        self.reward_spec = self._grouped({"reward": number})
         ends = ("done", "terminated", "truncated")
         self.done_spec = Composite(dict.fromkeys(ends, flag), shape=(rows,)).to(device)
 
@@ -88,9 +86,7 @@ class AlohaEnv(EnvBase):
         if mask is not None:
             started = mask.reshape(self.batch_size).cpu().numpy()
         observations, infos = self._env.reset(self._seeds, options={"reset_mask": started})
-        self._seeds = [
-            None if new else seed for new, seed in zip(started, self._seeds, strict=True)
-        ]
+        self._seeds = [None if started[i] else seed for i, seed in enumerate(self._seeds)]
         return self._result(observations, infos)
 
     def _step(self, tensordict: Any) -> Any:
@@ -106,18 +102,14 @@ class AlohaEnv(EnvBase):
         self._seeds = [None if seed is None else seed + row for row in rows]
 
     def _result(self, observations: Mapping[str, Any], infos: Mapping[str, Any]) -> Any:
-        told = {
-            name: self._stacked({agent: infos[agent][name] for agent in self._agents})
-            for name in self._told
-        }
         both = (*self.batch_size, len(self._agents))
+        kept = {agent: {n: infos[agent][n] for n in self._info_names} for agent in self._agents}
         arms = {
             "observation": self._stacked(observations),
-            "info": {name: values[..., None].float() for name, values in told.items()},
+            "info": {name: v[..., None].float() for name, v in self._stacked(kept).items()},
         }
-        terminated, truncated = (
-            torch.tensor(ends)[:, None] for ends in (self._core.terminated, self._core.truncated)
-        )
+        terminated = torch.tensor(self._core.terminated)[:, None]
+        truncated = torch.tensor(self._core.truncated)[:, None]
         result = {
             self._group: TensorDict(arms, both),
             "state": torch.from_numpy(self._env.state()),
@@ -128,26 +120,24 @@ class AlohaEnv(EnvBase):
         return TensorDict(result, self.batch_size).to(self.device)
 
     def _stacked(self, by_agent: Mapping[str, Any]) -> Any:
-        """Arrays of each agent, (N, ...), as [N, 2, ...] tensors, nested if those are."""
+        """Stacks each agent's (N, ...) arrays to [N, 2, ...] tensors, nested if those are."""
         parts = [by_agent[agent] for agent in self._agents]
         if isinstance(parts[0], Mapping):
             return {
-                key: self._stacked(
-                    {agent: part[key] for agent, part in zip(self._agents, parts, strict=True)}
-                )
+                key: self._stacked({agent: by_agent[agent][key] for agent in self._agents})
                 for key in parts[0]
             }
         return torch.from_numpy(np.stack(parts, axis=1))
 
-    def _all(self, arms: Mapping[str, Any], **others: Any) -> Any:
-        """A spec of everything from the one of the group."""
+    def _grouped(self, arms: Mapping[str, Any], **others: Any) -> Any:
+        """Specs of both arms and of the whole as one, on this device."""
         rows = self.batch_size
         group = Composite(arms, shape=(*rows, len(self._agents)))
         return Composite({self._group: group, **others}, shape=rows).to(self.device)
 
 
 def _spec(space: spaces.Space[Any], lead: tuple[int, ...]) -> Any:
-    """A space in TorchRL's terms, with leading dimensions."""
+    """The TorchRL spec of a space, with leading dimensions."""
     if isinstance(space, spaces.Dict):
         return Composite({key: _spec(part, lead) for key, part in space.items()}, shape=lead)
     assert isinstance(space, spaces.Box)

@@ -1,7 +1,7 @@
-"""Joint targets as the actions of every control mode, so that one expert acts in all of them.
+"""Adapters from joint targets to the actions of every control mode, so that one expert acts in all.
 
-An arm's own observation is enough: it holds what is commanded. A step that is more than an action can
-ask for is shortened, all of it alike, so that its direction stays; the rest is asked for next time.
+An arm's own observation is enough: it holds the commanded joints. A step larger than an action can ask
+for is scaled down, so that its direction stays; the next actions ask for the rest.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from aloha_marl.control.kinematics import forward, rotation_vector
 from aloha_marl.control.modes import GRIPPER, EndEffectorDelta, JointDelta, JointPosition
-from aloha_marl.policies.motion import View
+from aloha_marl.policies.view import View
 
 
 def joint_position(view: View, targets: np.ndarray) -> np.ndarray:
@@ -21,7 +21,7 @@ def joint_position(view: View, targets: np.ndarray) -> np.ndarray:
 
 
 def joint_position_normalized(view: View, targets: np.ndarray) -> np.ndarray:
-    """Mapped to [-1, 1]."""
+    """The targets, mapped to [-1, 1]."""
     low, high = JointPosition.low, JointPosition.high
     return (2 * targets - low - high) / (high - low)
 
@@ -33,7 +33,7 @@ def joint_delta(view: View, targets: np.ndarray) -> np.ndarray:
 
 
 def ee_delta(view: View, targets: np.ndarray) -> np.ndarray:
-    """Steps from the commanded pose of the tool."""
+    """Steps from the commanded pose of the tcp."""
     position, rotation = forward(targets[:, :GRIPPER])
     turn = rotation_vector(rotation @ np.swapaxes(view.command_rot, 1, 2))
     shift = (position - view.command_pos) / EndEffectorDelta.POSITION_STEP
@@ -46,7 +46,7 @@ def _relative(
 ) -> np.ndarray:
     """(N, 7) actions from (N, 6) moves in units of the action.
 
-    What the gripper is commanded is not observed. From where it is, the command goes on to the end
+    The gripper's command is not observed. Steps from the measured opening move it on to the end even
     while something between the fingers keeps them from following.
     """
     most = np.abs(moves).max(axis=1, keepdims=True)
@@ -60,4 +60,4 @@ ADAPTERS: dict[str, Callable[[View, np.ndarray], np.ndarray]] = {
     "joint_delta": joint_delta,
     "ee_delta": ee_delta,
 }
-"""Control mode -> what turns (N, 7) joint targets [rad, 0 closed .. 1 open] into its actions."""
+"""Control mode -> function from (N, 7) joint targets [rad, 0 closed .. 1 open] to its actions."""

@@ -4,47 +4,30 @@ from __future__ import annotations
 
 import numpy as np
 
+from aloha_marl.arms import BASE_DISTANCE
 from aloha_marl.control.kinematics import rotation_vector
-from aloha_marl.policies.motion import (
-    CLOSED,
-    Motion,
-    View,
-    grasp_azimuth,
-    motion,
-    pick_and_carry,
-    stay,
-    tool_rotation,
-)
+from aloha_marl.policies.motion import Motion, motion, pick_and_carry, stay, tool_rotation
 from aloha_marl.policies.styles import Style
+from aloha_marl.policies.view import CLOSED, View
+from aloha_marl.tasks import Insertion
 
 _PITCH = np.radians(75)
 
 _PITCHES = np.radians(50), np.radians(88)
-"""Between which the tool is pitched to level what it holds."""
+"""Range of the tool's pitch when it levels the object it holds."""
 
 _SOCKET = np.array((0.439, 0.0, 0.20))
 """Where the left arm holds the socket's middle, in its base frame [m]."""
 
-_BETWEEN_BASES = 0.938
-_AXIS = np.array((_BETWEEN_BASES - _SOCKET[0], 0.0, _SOCKET[2]))
+_AXIS = np.array((BASE_DISTANCE - _SOCKET[0], 0.0, _SOCKET[2]))
 """The socket's place in the right arm's frame, turned half round: the peg comes from its -x side."""
 
-_MOUTH = 0.12
-"""Distance of the two middles [m] at which the peg enters the socket."""
-
-_READY, _TOUCHING, _STOP = 0.15, 0.1005, 0.0975
-"""Distances of the two middles along the axis [m]: before the push, when peg and pin touch (0.04 +
-0.06, and a little), and where the push stops at the latest; further would only squeeze."""
+_READY, _STOP = 0.15, 0.0975
+"""Distances of the two middles along the axis [m]: before the push, and where the push stops at the
+latest; further would only squeeze."""
 
 _PUSH = 0.003
-"""Per step [m]."""
-
-_WIDTH = {"peg": 0.45, "socket": 0.75}
-"""Gripper opening below which the gripper has closed on it; they read 0.35 and 0.66 when held."""
-
-
-_ABOVE = {"peg": 0.009, "socket": 0.003}
-"""How far above the object's middle it is gripped [m]: lower, the finger tips rub on the table."""
+"""Speed of the push [m/step]."""
 
 
 def hold_socket(view: View, style: Style) -> Motion:
@@ -54,10 +37,11 @@ def hold_socket(view: View, style: Style) -> Motion:
     apart = np.abs(there.position - view.command_pos).max(axis=1)
     turn = rotation_vector(np.swapaxes(view.command_rot, -1, -2) @ there.rotation)
     arrived = (apart < 0.005) & (np.linalg.norm(turn, axis=1) < 0.03)
-    # Arrived, it holds its command: following the socket while it is pushed would give way.
-    entered = np.linalg.norm(view.peg_pos - view.socket_pos, axis=1) < _MOUTH + 0.005
+    # Arrived, it holds its command: following the socket would give way to the push.
+    entered = np.linalg.norm(view.peg_pos - view.socket_pos, axis=1) < Insertion.MOUTH + 0.005
     hold = stay(view, CLOSED, "holds the socket still")
-    return _pick_and_lift(view, style, "socket", hold.where(arrived | entered, there))
+    carry = hold.where(arrived | entered, there)
+    return pick_and_carry(view, "socket", _PITCH + style.pitch, carry)
 
 
 def insert_peg(view: View, style: Style) -> Motion:
@@ -71,13 +55,14 @@ def insert_peg(view: View, style: Style) -> Motion:
     gap = socket[:, 0] - peg[:, 0]
     aside = np.abs(socket - peg)[:, 1:].max(axis=1)
     tilt = np.abs(view.peg_x_axis - _sign(view) * view.socket_x_axis)[:, 1:].max(axis=1)
-    lined_up = presented & (aside < 0.007) & (tilt < 0.1) & (still | (gap < _MOUTH)) & (gap < 0.17)
+    lined_up = presented & (aside < 0.007) & (tilt < 0.1) & (gap < 0.17)
+    lined_up &= still | (gap < Insertion.MOUTH)
     ready = _carry(view, "peg", target - (_READY, 0, 0), "lines the peg up with the socket")
-    push = _carry(view, "peg", target - (_STOP, 0, 0), "pushes the peg in")
-    push.speed = np.full(len(gap), _PUSH)
-    touching = presented & (gap < _TOUCHING) & (aside < 0.012)
+    push = _carry(view, "peg", target - (_STOP, 0, 0), "pushes the peg in", _PUSH)
+    touching = presented & (gap < Insertion.PIN) & (aside < 0.012)
     stop = stay(view, CLOSED, "holds the peg inside")
-    return _pick_and_lift(view, style, "peg", stop.where(touching, push.where(lined_up, ready)))
+    carry = stop.where(touching, push.where(lined_up, ready))
+    return pick_and_carry(view, "peg", _PITCH + style.pitch, carry)
 
 
 def _sign(view: View) -> np.ndarray:
@@ -86,8 +71,8 @@ def _sign(view: View) -> np.ndarray:
     return np.where(along < 0, -1.0, 1.0)
 
 
-def _carry(view: View, name: str, position: np.ndarray, phase: str) -> Motion:
-    """A free move that brings a held object to a place, its long axis along the base's x axis.
+def _carry(view: View, name: str, position: np.ndarray, phase: str, speed: float = 0.0) -> Motion:
+    """A move that brings a held object to a place, its long axis along the base's x axis.
 
     How the object lies in the hand is measured, so that slipping at the grasp does no harm.
     """
@@ -96,10 +81,4 @@ def _carry(view: View, name: str, position: np.ndarray, phase: str) -> Motion:
     pitch = np.arctan2(np.abs(axis[:, 2]), np.abs(axis[:, 0]))
     rotation = tool_rotation(0.0, np.clip(pitch, *_PITCHES))
     offset = np.einsum("nij,nj->ni", rotation, view[f"{name}_in_tool"])
-    return motion(view, position - offset, rotation, phase=phase)
-
-
-def _pick_and_lift(view: View, style: Style, name: str, carry: Motion) -> Motion:
-    """Picks the object up, lifts it straight, and then does what is to be done with it."""
-    rotation = tool_rotation(grasp_azimuth(view, name, np.pi), _PITCH + style.pitch)
-    return pick_and_carry(view, name, rotation, _WIDTH[name], _ABOVE[name], carry)
+    return motion(view, position - offset, rotation, speed, phase=phase)

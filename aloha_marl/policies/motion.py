@@ -1,8 +1,7 @@
-"""What the scripted experts share: how they see, how they move, how they pick an object up.
+"""Motions that the scripted experts share: how they move, and how they pick an object up.
 
 Everything is memoryless and vectorised: the same observation always gives the same action, and N
-observations give N actions. What must happen in order is therefore told apart by where things are,
-never by counting steps.
+observations give N actions. The order of things follows from where they are, never from counted steps.
 """
 
 from __future__ import annotations
@@ -11,72 +10,41 @@ import dataclasses
 
 import numpy as np
 
-from aloha_marl.arms import JOINT_LIMITS
-from aloha_marl.control.kinematics import forward, inverse, rotation_matrix, rotation_vector
-from aloha_marl.core.observations import Layout
+from aloha_marl.arms import CONTROL_TIMESTEP, JOINT_LIMITS
+from aloha_marl.control.kinematics import inverse, rotation_matrix, rotation_vector
+from aloha_marl.policies.view import CLOSED, OPEN, YAWS, View
 
-MAX_JOINT_STEP = 0.05
-"""How far a joint's target moves in a step at most [rad]: more, and the joints break loose from the
+_MAX_JOINT_STEP = 0.05
+"""Largest change of a joint's target in a step [rad]. With more, the joints break loose from the
 friction that damps them and overshoot."""
 
 _FIRST_JOINT_STEP = 0.012
-_CONTROL_TIMESTEP = 0.02
-_MAX_TURN = 0.06
-"""How far the tool turns in a step of a straight move at most [rad]."""
+"""The same for a joint at rest [rad]."""
 
-APPROACH = 0.08
-"""How far before an object the straight part of the way to it begins [m]."""
+_MAX_TURN = 0.06
+"""Largest turn of the tool in a step of a straight move [rad]."""
+
+_APPROACH = 0.08
+"""Length of the straight part of the way to an object [m]."""
+
+_WIDTH = {"cube": 0.68, "peg": 0.45, "socket": 0.75}
+"""Gripper opening below which the gripper has closed on an object; 0.60, 0.35, 0.66 when held."""
+
+_ABOVE = {"cube": 0.004, "peg": 0.009, "socket": 0.003}
+"""Height of the grasp above an object's middle [m]: lower, the finger tips rub on the table."""
 
 IN_HAND = (0.03, 0.02, 0.025)
 """Half sizes [m], along the tool's axes, of the zone around the tool centre that is the hand."""
 
-OPEN, CLOSED = 1.0, 0.0
-
-
-class View:
-    """An observation by name: ``view.tcp_pos`` is the (N, 3) part of that name."""
-
-    def __init__(self, observation: np.ndarray, layout: Layout):
-        self._observation = observation.astype(float)
-        self._layout = layout
-        self.sees_partner = layout.scope in ("partner", "full")
-        self.commanded = self.joint_pos + self.command_gap
-        self.command_pos, self.command_rot = forward(self.commanded)
-
-    def __getattr__(self, name: str) -> np.ndarray:
-        return self._observation[:, self._layout[name]]
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self._observation[:, self._layout[name]]
-
-    def rotation(self, name: str) -> np.ndarray:
-        """(N, 3, 3) orientation from the two observed axes."""
-        x_axis, z_axis = self[f"{name}_x_axis"], self[f"{name}_z_axis"]
-        return np.stack((x_axis, np.cross(z_axis, x_axis), z_axis), axis=-1)
-
-
-def view_of(observation: np.ndarray, layout: Layout) -> View:
-    """The view of a (D,) or (N, D) observation; one alone becomes a batch of one.
-
-    Raises:
-        ValueError: the observations are not of this layout.
-    """
-    if observation.ndim not in (1, 2) or observation.shape[-1] != layout.size:
-        raise ValueError(
-            f"observation of shape {observation.shape}; this policy reads "
-            f"({layout.size},) or (N, {layout.size}), scope {layout.scope!r}"
-        )
-    return View(np.atleast_2d(observation), layout)
-
 
 @dataclasses.dataclass
 class Motion:
-    """Where the tool shall go next; every field has a leading N.
+    """Goal of the tool for the next steps; every field has a leading N.
 
     Attributes:
         position: (N, 3) goal of the tool centre point in the base frame [m].
-        rotation: (N, 3, 3) goal of the tool.
-        speed: (N,) of a straight move [m/step]; 0 means a free move, straight in joint space.
+        rotation: (N, 3, 3) goal orientation of the tool.
+        speed: (N,) speed of a straight move [m/step]; 0 means a free move, straight in joint space.
         gripper: (N,) 0 closed .. 1 open.
         phase: (N,) what the arm is doing, in words.
     """
@@ -127,7 +95,7 @@ def drive(view: View, goal: Motion, pace: float = 1.0) -> np.ndarray:
 
     Args:
         view: the observation.
-        goal: of the tool.
+        goal: motion of the tool.
         pace: factor of all speeds.
     """
     way = goal.position - view.command_pos
@@ -146,8 +114,8 @@ def drive(view: View, goal: Motion, pace: float = 1.0) -> np.ndarray:
     joints, _ = inverse(position, rotation, near)
     step = np.clip(joints, *np.transpose(JOINT_LIMITS)) - view.commanded
     # Speed up over a few steps: from what the arm does now.
-    now = np.abs(view.joint_vel).max(axis=1) * _CONTROL_TIMESTEP
-    most = np.clip(now + _FIRST_JOINT_STEP * pace, None, MAX_JOINT_STEP * pace)
+    now = np.abs(view.joint_vel).max(axis=1) * CONTROL_TIMESTEP
+    most = np.clip(now + _FIRST_JOINT_STEP * pace, None, _MAX_JOINT_STEP * pace)
     share = np.minimum(1, most / np.maximum(np.abs(step).max(axis=1), 1e-9))
     return np.column_stack((view.commanded + share[:, None] * step, goal.gripper))
 
@@ -155,7 +123,7 @@ def drive(view: View, goal: Motion, pace: float = 1.0) -> np.ndarray:
 def tool_rotation(
     azimuth: np.ndarray | float, pitch: np.ndarray | float, roll: float = 0.0
 ) -> np.ndarray:
-    """(..., 3, 3) tool that points to an azimuth, pitched down, then rolled about itself [rad]."""
+    """(..., 3, 3) of a tool that points to an azimuth, pitched down, then rolled about itself [rad]."""
     azimuth, pitch = np.broadcast_arrays(np.asarray(azimuth, float), pitch)
     cos, sin = np.cos(azimuth), np.sin(azimuth)
     down, level = np.sin(pitch), np.cos(pitch)
@@ -167,12 +135,13 @@ def tool_rotation(
     return np.stack((x, rolled_y, np.cross(x, rolled_y)), axis=-1)
 
 
-def grasp_azimuth(view: View, name: str, symmetry: float) -> np.ndarray:
-    """(N,) the azimuth at which the fingers close on the object's sides.
+def _grasp_azimuth(view: View, name: str) -> np.ndarray:
+    """(N,) azimuths [rad] at which the fingers close on the object's sides.
 
-    Of the equivalent ones, every ``symmetry`` [rad], the one nearest to the tool's own: the choice
-    confirms itself as the tool turns towards it.
+    The nearest to the tool's own among the equivalent ones: the choice confirms itself as the tool
+    turns towards it.
     """
+    symmetry = 2 * np.pi / YAWS.get(name, 2)
     axis, tool = view[f"{name}_x_axis"], view.tcp_x_axis
     yaw = np.arctan2(axis[:, 1], axis[:, 0])
     own = np.arctan2(tool[:, 1], tool[:, 0])
@@ -184,62 +153,50 @@ def inside(view: View, name: str, zone: tuple[float, float, float]) -> np.ndarra
     return np.all(np.abs(view[f"{name}_in_tool"]) < zone, axis=1)
 
 
-def held(view: View, name: str, width: float) -> np.ndarray:
-    """(N,) bool: the object is in the hand, and the gripper has closed on it.
-
-    Args:
-        view: the observation.
-        name: of the object.
-        width: gripper opening below which it is surely closed on the object.
-    """
+def held(view: View, name: str) -> np.ndarray:
+    """(N,) bool: the object is in the hand, and the gripper has closed on it."""
     touch = view[f"{name}_touch"] > 0.5
     in_the_air = view[f"{name}_pos"][:, 2] > 0.06  # where the touch of a held object may flicker
-    closed = (view.gripper[:, 0] < width) & (touch.any(axis=1) | in_the_air)
+    closed = (view.gripper[:, 0] < _WIDTH[name]) & (touch.any(axis=1) | in_the_air)
     return inside(view, name, IN_HAND) & (touch.all(axis=1) | closed)
 
 
-def pick(view: View, name: str, rotation: np.ndarray, above: float, speed: float = 0.012) -> Motion:
+def _pick(view: View, name: str, pitch: float, above: float) -> Motion:
     """Goes to an object on the table and closes on it.
 
     A free move to a point before it, then straight on; within a wide zone the gripper closes while
     the tool keeps moving to the middle of the object.
-
-    Args:
-        view: the observation.
-        name: of the object.
-        rotation: (N, 3, 3) of the tool at the grasp.
-        above: how far above the object's middle it is gripped [m].
-        speed: of the straight part [m/step].
     """
+    rotation = tool_rotation(_grasp_azimuth(view, name), pitch)
     grasp = view[f"{name}_pos"] + (0, 0, above)
-    before = grasp - APPROACH * rotation[:, :, 0]
+    before = grasp - _APPROACH * rotation[:, :, 0]
     offset = np.einsum("nji,nj->ni", rotation, grasp - view.tcp_pos)  # in the grasp's frame
     turn = rotation_vector(np.swapaxes(view.rotation("tcp"), -1, -2) @ rotation)
     lined_up = (np.abs(offset[:, 1:]) < 0.018).all(axis=1) & (np.linalg.norm(turn, axis=1) < 0.2)
-    lined_up &= (offset[:, 0] > -0.03) & (offset[:, 0] < APPROACH + 0.02)
-    opened = (view.gripper[:, 0] > 0.8) | (offset[:, 0] < APPROACH - 0.03)
+    lined_up &= (offset[:, 0] > -0.03) & (offset[:, 0] < _APPROACH + 0.02)
+    opened = (view.gripper[:, 0] > 0.8) | (offset[:, 0] < _APPROACH - 0.03)
     at_object = lined_up & (np.abs(offset) < (0.012, 0.012, 0.018)).all(axis=1)
     gripper = np.where(at_object, CLOSED, OPEN)
-    straight = motion(view, grasp, rotation, speed, gripper, f"closes in on the {name}")
+    straight = motion(view, grasp, rotation, 0.012, gripper, f"closes in on the {name}")
     free = motion(view, before, rotation, 0.0, OPEN, f"goes to the {name}")
     return straight.where(lined_up & opened, free)
 
 
 def pick_and_carry(
-    view: View, name: str, rotation: np.ndarray, width: float, above: float, carry: Motion
+    view: View, name: str, pitch: float, carry: Motion, above: float | None = None
 ) -> Motion:
     """Picks an object up, lifts it straight off the table, and then carries it.
 
     Args:
         view: the observation.
-        name: of the object.
-        rotation: (N, 3, 3) of the tool at the grasp.
-        width: gripper opening below which it is surely closed on the object.
-        above: how far above the object's middle it is gripped [m].
-        carry: what to do with it once it is up.
+        name: name of the object.
+        pitch: pitch of the tool at the grasp [rad].
+        carry: motion once the object is up.
+        above: height of the grasp above the object's middle [m]; by default the object's usual one.
     """
-    grip = held(view, name, width)
+    above = _ABOVE[name] if above is None else above
+    grip = held(view, name)
     higher = view.command_pos + (0, 0, 0.05)
     lift = motion(view, higher, view.command_rot, 0.008, phase=f"lifts the {name}")
-    plan = lift.where(grip, pick(view, name, rotation, above))
+    plan = lift.where(grip, _pick(view, name, pitch, above))
     return carry.where(grip & (view[f"{name}_pos"][:, 2] > 0.08), plan)

@@ -1,4 +1,4 @@
-"""Noise that is a function of the observation, so that noisy policies are memoryless, too."""
+"""Noise as a function of the observation, so that noisy policies are memoryless, too."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ _MIX = [
     (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
     (np.uint64(27), np.uint64(0x94D049BB133111EB)),
 ]
-"""Shifts and factors of the generator SplitMix64, by which every bit of a number counts."""
+"""Shifts and factors of the generator SplitMix64: every bit of a number affects all of the result."""
 
 
 class Noise:
-    """Numbers that look random, with mean 0 and standard deviation 1, drawn from what is observed.
+    """Numbers that look random, with mean 0 and standard deviation 1, computed from observations.
 
     Observations that differ in any bit give independent numbers, equal ones the same, in a batch as
     by themselves: an episode depends on its seed alone, whichever others are played beside it.
 
     Args:
-        seed: of the function.
-        inputs: how many numbers an observation has.
-        outputs: how many numbers are drawn.
+        seed: seed of the function.
+        inputs: size of an observation.
+        outputs: number of values to draw.
     """
 
     def __init__(self, seed: int | list[int], inputs: int, outputs: int):
@@ -28,11 +28,11 @@ class Noise:
         self._weights = rng.integers(2**64, size=(inputs, outputs), dtype=np.uint64)
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
-        """(N, inputs) float32 observations to (N, outputs), uniform in +-sqrt(3)."""
+        """Maps (N, inputs) float32 observations to (N, outputs), uniform in +-sqrt(3)."""
         return np.sqrt(12) * (self.shares(observations) - 0.5)
 
     def shares(self, observations: np.ndarray) -> np.ndarray:
-        """(N, inputs) float32 observations to (N, outputs), uniform from 0 to below 1."""
+        """Maps (N, inputs) float32 observations to (N, outputs), uniform from 0 to below 1."""
         bits = np.ascontiguousarray(observations, np.float32).view(np.uint32).astype(np.uint64)
         mixed = bits @ self._weights  # modulo 2**64
         for shift, factor in _MIX:

@@ -11,10 +11,10 @@ class Style:
     """How a scripted expert plays.
 
     Attributes:
-        speed: factor of all its speeds.
-        height: of the point where it meets its partner, above the usual one [m].
-        pitch: how much further down than usual its tool points at a grasp [rad].
-        scope: of the observations it reads, unless another is asked for.
+        speed: factor of all speeds.
+        height: height of the meeting point above the usual one [m].
+        pitch: pitch of the tool at a grasp beyond the usual one, downwards [rad].
+        scope: scope of the observations it reads, unless another is asked for.
         noise: standard deviation of the error of each joint's target, at every step [rad].
     """
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from aloha_marl.arms import BASE_DISTANCE
 from aloha_marl.policies.motion import (
-    CLOSED,
     IN_HAND,
-    OPEN,
     Motion,
-    View,
-    grasp_azimuth,
     held,
     inside,
     motion,
@@ -19,22 +16,20 @@ from aloha_marl.policies.motion import (
     tool_rotation,
 )
 from aloha_marl.policies.styles import Style
+from aloha_marl.policies.view import CLOSED, OPEN, View
 
-_MEET = np.array((0.469, 0.0, 0.25))
-"""Where the cube is offered, between the bases, in either arm's frame [m]."""
+_MEET = np.array((BASE_DISTANCE / 2, 0.0, 0.25))
+"""Where the cube is offered, midway between the bases, in either arm's frame [m]."""
 
 _CLOCK = 0.015
-"""While the cube waits there it rises slowly by so much [m]: its height is the clock by which the
-giver lets go, seen or not that the taker has gripped."""
+"""Rise of the cube while it waits there [m]. Its height is the clock by which the giver lets go,
+whether it has seen the taker grip or not."""
 
 _RISE = 0.0006
-"""Per step [m]."""
+"""Speed of that rise [m/step]."""
 
 _PITCH = np.radians(60)
-"""Of the giver's tool; the taker's is level, turned so that the fingers are above and below."""
-
-_CUBE_WIDTH = 0.68
-"""Gripper opening below which the gripper has closed on the cube; it reads 0.60 when held square."""
+"""Pitch of the giver's tool; the taker's is level, turned so that the fingers are above and below."""
 
 
 def give(view: View, style: Style) -> Motion:
@@ -50,8 +45,7 @@ def give(view: View, style: Style) -> Motion:
     speed = np.where(near, 0.01, 0.0)
     carry = motion(view, low, level, speed, phase="brings the cube to the meeting point")
     wait = motion(view, high, level, _RISE, phase="holds the cube out")
-    rotation = tool_rotation(grasp_azimuth(view, "cube", np.pi / 2), pitch)
-    plan = pick_and_carry(view, "cube", rotation, _CUBE_WIDTH, 0.004, wait.where(there, carry))
+    plan = pick_and_carry(view, "cube", pitch, wait.where(there, carry))
 
     done = _is_at(cube, meet) & ((cube[:, 2] > meet[2] + _CLOCK) | _partner_has_it(view))
     clear = view.gripper[:, 0] > 0.72
@@ -71,8 +65,8 @@ def take(view: View, style: Style) -> Motion:
     cube, meet = view.cube_pos, _meeting_point(style)
     rotation = tool_rotation(0.0, style.pitch, np.pi / 2)
     forward = rotation[:, 0]
-    stage = meet + (0, 0, 0.005) - 0.11 * forward
-    plan = motion(view, stage, rotation, 0.0, OPEN, "waits for the cube")
+    ready = meet + (0, 0, 0.005) - 0.11 * forward
+    plan = motion(view, ready, rotation, 0.0, OPEN, "waits for the cube")
 
     slow = np.linalg.norm(view.cube_linvel, axis=1) < 0.06
     lowest, highest = meet[2] - 0.01, meet[2] + _CLOCK + 0.1
@@ -86,7 +80,7 @@ def take(view: View, style: Style) -> Motion:
     approach = motion(view, goal, rotation, 0.012, gripper, "closes in on the cube")
     plan = approach.where(offered & (slow | at_cube) & (aside < 0.03), plan)
 
-    grip = held(view, "cube", _CUBE_WIDTH) & (cube[:, 2] > 0.1)
+    grip = held(view, "cube") & (cube[:, 2] > 0.1)
     rise = np.where(cube[:, 2] < meet[2] + _CLOCK + 0.003, _RISE, 0.0)
     follow = motion(
         view,

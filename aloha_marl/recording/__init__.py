@@ -1,1 +1,1 @@
-"""Films, plots and a person at the window."""
+"""Videos and plots of episodes, and playback in a window."""

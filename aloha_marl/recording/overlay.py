@@ -1,4 +1,4 @@
-"""What is written onto the pictures of a film."""
+"""Overlay of a video: step, stage and rewards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aloha_marl.envs.parallel_env import AlohaParallelEnv
 from aloha_marl.tasks import SUCCESS
 
 _LEGIBLE = 12
-"""Size of letters [pixels] below which two lines are better than one."""
+"""Smallest font size [pixels] of a single line; narrower pictures get two lines."""
 
 _OPACITY = 0.7
 
@@ -20,7 +20,7 @@ _DARK, _GREEN, _WHITE, _GREY = (20, 22, 26), (10, 105, 45), (255, 255, 255), (16
 _REACHED, _SUCCEEDED = (255, 190, 60), (110, 240, 140)
 
 _BOXES = ""
-"""Stands for the boxes among the texts of the bar."""
+"""Placeholder of the stage boxes among the texts of the bar."""
 
 
 class Overlay:
@@ -29,11 +29,11 @@ class Overlay:
     The bar turns green on success. It has one line, or two where one is too narrow.
 
     Args:
-        env: whose episode is filmed.
-        width: of the whole picture [pixels], which may show several cameras.
+        env: environment that is filmed.
+        width: width of the whole picture [pixels], which may show several cameras.
 
     Attributes:
-        height: of the bar [pixels].
+        height: height of the bar [pixels].
     """
 
     def __init__(self, env: AlohaParallelEnv, width: int):
@@ -46,10 +46,7 @@ class Overlay:
             for stage in range(SUCCESS + 1)
         ]
         sizes = range(max(_LEGIBLE, env.options.visualization_height // 26), 3, -1)
-        trials = [
-            *((1, size) for size in sizes if size >= _LEGIBLE),
-            *((2, size) for size in sizes),
-        ]
+        trials = [(1, size) for size in sizes if size >= _LEGIBLE] + [(2, size) for size in sizes]
         for lines, size in trials:
             self._font, self._gap = ImageFont.load_default(size), round(0.8 * size)
             self._box, self._pitch = round(0.7 * size), round(0.95 * size)
@@ -68,12 +65,12 @@ class Overlay:
         from PIL import Image, ImageDraw
 
         core = self._env.core
-        stage = int(core.stage[0])
+        stage = int(core.progress.stage[0])
         behind = Image.fromarray(picture[: self.height])
         colour = _GREEN if stage == SUCCESS else _DARK
         bar = Image.blend(behind, Image.new("RGB", behind.size, colour), _OPACITY)
         pen = ImageDraw.Draw(bar)
-        halves = self._texts(int(core.elapsed[0]), stage, core.rewards[:, 0].tolist())
+        halves = self._texts(int(core.progress.elapsed[0]), stage, core.rewards[0].tolist())
         tops = (0, self.height - self._line)
         for texts, places, top in zip(halves, self._places, tops, strict=True):
             base = top + round(0.72 * self._line)
@@ -85,7 +82,7 @@ class Overlay:
         picture[: self.height] = np.asarray(bar)
 
     def _draw_boxes(self, pen: Any, x: int, base: int, stage: int) -> None:
-        """A box for each of the stages 1..4, filled if it is reached."""
+        """Draws a box for each of the stages 1..4, filled if it is reached."""
         for i in range(SUCCESS):
             left = x + i * self._pitch
             fill = (_SUCCEEDED if stage == SUCCESS else _REACHED) if i < stage else None
@@ -96,19 +93,16 @@ class Overlay:
     def _texts(
         self, step: int, stage: int, rewards: Sequence[float]
     ) -> tuple[tuple[str, ...], ...]:
-        """The two halves of the bar."""
+        """Texts of the two halves of the bar."""
+        reached = "success" if stage == SUCCESS else f"stage {stage}"
+        left, right = (f"{side} {_short(r)}" for side, r in zip(SIDES, rewards, strict=True))
         return (
             (self._env.task.name, f"step {step}", f"{step * CONTROL_TIMESTEP:.2f} s"),
-            (
-                "success" if stage == SUCCESS else f"stage {stage}",
-                _BOXES,
-                f"reward {SIDES[0]} {_short(rewards[0])}",
-                f"{SIDES[1]} {_short(rewards[1])}",
-            ),
+            (reached, _BOXES, f"reward {left}", right),
         )
 
     def _arrange(self, variants: tuple[tuple[str, ...], ...]) -> list[int]:
-        """Where each text of a half begins, counted from its left edge, and where the half ends."""
+        """Offsets [pixels] at which the texts of a half begin, and the end of the half."""
         boxes = (SUCCESS - 1) * self._pitch + self._box
         places = [self._gap]
         for texts in zip(*variants, strict=True):

@@ -1,4 +1,4 @@
-"""Plays episodes in a window, for a person who may pause them, repeat them and move the objects."""
+"""Playback of episodes in a window, where a person can pause, repeat and move the objects."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from aloha_marl.arms import CONTROL_TIMESTEP
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
-from aloha_marl.evaluation.evaluator import Episode, play
+from aloha_marl.evaluation import Episode, play
 from aloha_marl.policies import Policy
 from aloha_marl.rendering.viewer import Viewer
 from aloha_marl.tasks import SUCCESS
@@ -22,37 +22,31 @@ KEYS = {
     "Ctrl + left mouse": "turn it",
     "F1": "all keys of MuJoCo's viewer",
 }
-"""What a person can do in the window."""
+"""Key or mouse action in the window -> its effect."""
 
 _STAY = 1.0
-"""How long [s] the end of an episode is shown."""
+"""Time for which the end of an episode is shown [s]."""
 
 
 class _Cut(Exception):  # noqa: N818  (no error: a person's wish)
-    """The episode is not played on; another seed follows.
+    """The episode is cut short; the next seed is larger by ``increment``."""
 
-    Args:
-        seeds: how much larger it is.
-    """
-
-    def __init__(self, seeds: int):
-        self.seeds = seeds
+    def __init__(self, increment: int):
+        self.increment = increment
 
 
 class Playback:
     """Plays one episode after another, with rising seeds, until the window is closed.
 
     Args:
-        env: with ``render_mode="human"``.
+        env: environment with ``render_mode="human"``.
         policies: seed -> a policy per agent.
 
     Raises:
         ValueError: the environment has no window.
     """
 
-    def __init__(
-        self, env: AlohaParallelEnv, policies: Callable[[int], Mapping[str, Policy]]
-    ) -> None:
+    def __init__(self, env: AlohaParallelEnv, policies: Callable[[int], Mapping[str, Policy]]):
         if env.viewer is None:
             raise ValueError(f"render_mode={env.render_mode!r} must be 'human'")
         self.paused = False
@@ -64,10 +58,10 @@ class Playback:
         self._seed = 0
 
     def press(self, key: int) -> None:
-        """Does what a key is for; it may be called in any thread.
+        """Handles a pressed key, in any thread.
 
         Args:
-            key: GLFW's code; a key without a meaning here is ignored.
+            key: GLFW's code; keys without a meaning here are ignored.
         """
         if key == SPACE:
             self.paused = not self.paused
@@ -75,10 +69,10 @@ class Playback:
             self._cut = int(key == ENTER)
 
     def episodes(self, seed: int) -> Iterator[Episode]:
-        """What came of each episode that was played to its end.
+        """Results of the episodes that are played to their end.
 
         Args:
-            seed: of the first.
+            seed: seed of the first.
         """
         self._seed = seed
         while True:
@@ -89,10 +83,10 @@ class Playback:
             except _Cut as cut:
                 if not self._viewer.is_open:
                     return
-                self._seed += cut.seeds
+                self._seed += cut.increment
 
     def _attend(self, seconds: float = 0.0) -> None:
-        """Stands still while the person wants it, or some time; called after every step."""
+        """Waits while paused, or for some seconds, and handles keys; called after every step."""
         until = time.monotonic() + seconds
         self._caption()
         while self._viewer.is_open and self._cut is None:
@@ -100,14 +94,14 @@ class Playback:
                 return
             if self._viewer.place():
                 self._env.set_state(self._env.get_state())
-            self._viewer.show()
+            self._viewer.redraw()
             self._caption()
         cut, self._cut = self._cut or 0, None
         raise _Cut(cut)
 
     def _caption(self) -> None:
-        core = self._env.core
-        stage = int(core.stage[0])
+        progress = self._env.core.progress
+        stage = int(progress.stage[0])
         reached = "success" if stage == SUCCESS else f"stage {stage} of {SUCCESS}"
-        told = [f"seed {self._seed}", f"{core.elapsed[0] * CONTROL_TIMESTEP:.1f} s", reached]
-        self._viewer.write("   ".join(told + ["paused"] * self.paused))
+        parts = [f"seed {self._seed}", f"{progress.elapsed[0] * CONTROL_TIMESTEP:.1f} s", reached]
+        self._viewer.write("   ".join(parts + ["paused"] * self.paused))

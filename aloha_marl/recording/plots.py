@@ -1,7 +1,8 @@
-"""Plots an episode over time: stage, rewards and grippers in strips below one another."""
+"""Plots of an episode over time, and of cross-play as a heat map."""
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,16 +11,24 @@ from typing import Any
 import numpy as np
 
 from aloha_marl.arms import CONTROL_TIMESTEP, SIDES
-from aloha_marl.evaluation.evaluator import Episode, environment, play
+from aloha_marl.evaluation import Crossplay, Episode, environment, play
 from aloha_marl.policies import Policy
 from aloha_marl.tasks import SUCCESS, Task
 
 _STYLES = ({"color": "tab:blue", "lw": 2.5}, {"color": "tab:orange", "lw": 1.5, "ls": "--"})
-"""Of the left and the right arm; both stay visible where their lines coincide."""
-
+"""Line styles of the two arms, which stay distinguishable where the lines coincide."""
 
 _BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "frameon": False}
-"""Where a legend stands."""
+"""Placement of a legend beside its panel."""
+
+_CELL = 0.62
+"""Size of a cell of the heat map [inches]."""
+
+_COLOURS = "cividis"
+"""A sequential colour map that is legible with any kind of colour blindness."""
+
+_GAP = 0.25
+"""Distance between the heat map's matrix and its means [cells]."""
 
 
 def plot_episode(
@@ -29,29 +38,29 @@ def plot_episode(
     path: str | Path,
     **options: Any,
 ) -> Episode:
-    """Plays one episode and writes its course as a picture, 900 pixels wide if it is a PNG.
+    """Plays one episode and plots stage, rewards and grippers over time; a PNG is 900 pixels wide.
 
     Args:
         task: a task or its name.
         policies: agent -> policy.
-        seed: of the reset.
-        path: of the picture, ending in ``.png`` or another format that matplotlib knows.
-        **options: of the environment.
+        seed: seed of the reset.
+        path: path of the picture, ending in ``.png`` or another format that matplotlib knows.
+        **options: options of the environment.
 
     Raises:
         ValueError: an unknown ending, option or value.
         RuntimeError: matplotlib is missing; the message says how to install it.
     """
-    figure = figure_class()(figsize=(9, 7), layout="constrained")
+    figure = _figure_class()(figsize=(9, 7), layout="constrained")
     env = environment(task, policies, **options)
     stages, rewards, paid, openings = [], [], [], []
 
     def keep() -> None:
         core = env.core
-        stages.append(int(core.stage[0]))
+        stages.append(int(core.progress.stage[0]))
         # A reset is not rewarded.
-        rewards.append(core.rewards[:, 0] if stages[1:] else np.full(len(SIDES), np.nan))
-        paid.append(core.earned[0])
+        rewards.append(core.rewards[0] if stages[1:] else np.full(len(SIDES), np.nan))
+        paid.append(core.progress.earned[0])
         openings.append(core.readings.gripper[0, :, 0].copy())
 
     episode = play(env, policies, seed, keep)
@@ -86,14 +95,12 @@ def plot_episode(
     if episode.success:
         top.plot(time[-1], SUCCESS, "o", color="tab:green", ms=8)
     figure.suptitle(_title(env.task.name, episode), color="tab:green" if episode.success else "0.2")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    _save(figure, path)
     return episode
 
 
 def _plot_rewards(panel: Any, time: np.ndarray, rewards: np.ndarray) -> None:
-    """Both arms' (t, 2) rewards."""
+    """Plots both arms' (t, 2) rewards."""
     for values, style in zip(rewards.T, _STYLES, strict=True):
         panel.step(time, values, where="post", **style)
     panel.set(ylabel="reward", ylim=(-0.25, max(1, np.nanmax(rewards)) + 0.25))
@@ -103,7 +110,7 @@ def _plot_rewards(panel: Any, time: np.ndarray, rewards: np.ndarray) -> None:
 def _plot_terms(
     panels: list[Any], time: np.ndarray, paid: np.ndarray, terms: tuple[str, ...]
 ) -> None:
-    """What the terms of a dense reward have (t, 2, T) paid so far, a panel per arm."""
+    """Plots the sums (t, 2, T) that the terms of a dense reward have paid, a panel per arm."""
     paid = paid - paid[0]
     for panel, side, levels in zip(panels, SIDES, np.moveaxis(paid, 1, 0), strict=True):
         panel.stackplot(time, levels.T, labels=terms, step="post", alpha=0.85)
@@ -118,12 +125,59 @@ def _title(task: str, episode: Episode) -> str:
     return f"{task}, seed {episode.seed}: {result} after {episode.steps} steps, {seconds:.2f} s"
 
 
-def figure_class() -> Any:
-    """Matplotlib's ``Figure``.
+def draw_heat_map(result: Crossplay, path: str | Path) -> None:
+    """Draws the success rates of all pairs, with the means of rows and columns.
+
+    Args:
+        result: the result of one task.
+        path: path of the picture, ending in ``.png`` or another format that matplotlib knows.
 
     Raises:
+        ValueError: an unknown ending.
         RuntimeError: matplotlib is missing; the message says how to install it.
     """
+    n = len(result.names)
+    size = max(5.5, 3 + _CELL * n), 2.4 + _CELL * n
+    figure = _figure_class()(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    edges = np.array([*range(n + 1), n + _GAP, n + 1 + _GAP])
+    percent = np.full((n + 2, n + 2), np.nan)  # with the gap
+    percent[:n, :n] = 100 * result.rates
+    percent[:n, -1], percent[-1, :n] = percent[:n, :n].mean(axis=1), percent[:n, :n].mean(axis=0)
+    percent[-1, -1] = percent[:n, :n].mean()
+    mesh = axes.pcolormesh(edges, edges, percent, cmap=_COLOURS, vmin=0, vmax=100, lw=1, ec="white")
+    middles = (edges[:-1] + edges[1:]) / 2
+    for (i, j), value in np.ndenumerate(percent):
+        if not math.isnan(value):
+            ink = "white" if value < 50 else "black"
+            weight = "bold" if i == j < n else "normal"
+            place = {"ha": "center", "va": "center", "weight": weight}
+            axes.text(middles[j], middles[i], f"{value:.0f}", color=ink, **place)
+
+    shown = [*range(n), n + 1]
+    labels = [*result.labels, "mean"]
+    axes.set_xticks(middles[shown], labels, rotation=40, ha="left", rotation_mode="anchor")
+    axes.set_yticks(middles[shown], labels)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.invert_yaxis()
+    axes.set(aspect="equal", xlabel=f"{SIDES[1]} arm", ylabel=f"{SIDES[0]} arm")
+    axes.xaxis.set_label_position("top")
+    bar = figure.colorbar(mesh, shrink=0.6, label=f"success [%] of {len(result.seeds)} episodes")
+    bar.outline.set_visible(False)
+    figure.suptitle(f"{result.task}\n{result.summary()}")
+    _save(figure, path)
+
+
+def _save(figure: Any, path: str | Path) -> None:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)
+
+
+def _figure_class() -> Any:
+    """Matplotlib's ``Figure``; without matplotlib a ``RuntimeError`` says how to install it."""
     try:
         # Not pyplot: that keeps every figure, and opens a window where there is a screen.
         from matplotlib.figure import Figure

@@ -1,15 +1,15 @@
-"""Films an episode."""
+"""Videos of episodes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from aloha_marl.checks import choose
-from aloha_marl.evaluation.evaluator import Episode, environment, play
+from aloha_marl.evaluation import Episode, environment, play
 from aloha_marl.policies import Policy
 from aloha_marl.recording.overlay import Overlay
 from aloha_marl.tasks import Task
@@ -18,7 +18,7 @@ FORMATS: dict[str, dict[str, Any]] = {
     ".mp4": {"every": 1, "size": {}},
     ".gif": {"every": 5, "size": {"visualization_width": 320, "visualization_height": 240}},
 }
-"""Suffix -> which pictures are kept (one in ``every``) and the options of their size."""
+"""Suffix -> its pictures are every ``every``-th step, with these options of their ``size``."""
 
 
 def record(
@@ -36,12 +36,12 @@ def record(
     Args:
         task: a task or its name.
         policies: agent -> policy.
-        seed: of the reset.
-        path: ends in ``.mp4``, or in ``.gif`` for fewer and smaller pictures.
-        cameras: that film; several share each picture, see :func:`tile`.
-        overlay: whether step, stage and rewards are written onto the pictures.
-        **options: of the environment, the size of one camera's picture among them. The option
-            ``cameras``, of pixel observations, can't be given.
+        seed: seed of the reset.
+        path: path of the video, ending in ``.mp4``, or in ``.gif`` for fewer and smaller pictures.
+        cameras: names of cameras; several share each picture, see :func:`tile`.
+        overlay: True to write step, stage and rewards onto the pictures.
+        **options: options of the environment, among them the size of one camera's picture. The
+            option ``cameras``, of pixel observations, can't be given.
 
     Raises:
         ValueError: another ending, or an unknown camera, option or value.
@@ -56,12 +56,15 @@ def record(
     env.pictures.check_cameras(cameras)
     rate = env.metadata["render_fps"] / form["every"]
     path.parent.mkdir(parents=True, exist_ok=True)
-    film: _Film = _Gif(path, rate) if path.suffix == ".gif" else _mp4(imageio, path, rate)
+    if path.suffix == ".gif":
+        film = _Gif(path, rate)
+    else:
+        film = imageio.get_writer(path, fps=rate, macro_block_size=2)
     bar: Overlay | None = None
 
     def keep() -> None:
         nonlocal bar
-        if env.core.elapsed[0] % form["every"] and env.agents:
+        if env.core.progress.elapsed[0] % form["every"] and env.agents:
             return
         picture = tile([env.picture(camera) for camera in cameras])
         if overlay:
@@ -77,9 +80,9 @@ def record(
 
 
 def tile(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """One picture of several of the same size: up to three side by side, more in a square.
+    """One picture made of several of the same size: up to three side by side, more in a square.
 
-    They fill rows from the left; what is left over at the end is black.
+    They fill rows from the left; unused places at the end are black.
     """
     columns = len(pictures) if len(pictures) <= 3 else int(np.ceil(np.sqrt(len(pictures))))
     rows = -(-len(pictures) // columns)
@@ -90,18 +93,8 @@ def tile(pictures: Sequence[np.ndarray]) -> np.ndarray:
     return whole.reshape(rows * height, columns * width, channels)
 
 
-class _Film(Protocol):
-    def append_data(self, picture: np.ndarray, /) -> Any: ...
-
-    def close(self) -> None: ...
-
-
-def _mp4(imageio: Any, path: Path, rate: float) -> _Film:
-    return imageio.get_writer(path, fps=rate, macro_block_size=2)
-
-
 class _Gif:
-    """Written when it is closed: imageio's own GIFs have no palette that keeps small objects' colours."""
+    """A GIF, written on close: imageio's own palette loses the colours of small objects."""
 
     def __init__(self, path: Path, rate: float):
         self._path, self._rate = path, rate

@@ -20,13 +20,14 @@ import mujoco
 import numpy as np
 
 from aloha_marl.arms import CONTROL_TIMESTEP
-from aloha_marl.rendering.pictures import LOOKS, WINDOWS
+from aloha_marl.rendering.opengl import WINDOWS
+from aloha_marl.rendering.renderer import LOOKS
 
 CAMERA = "angle"
-"""The camera from whose place a window looks at first."""
+"""Camera whose view a window opens with."""
 
 _TEXT = np.array([-0.25, 0.2, -0.35])
-"""Where a line is written [m]."""
+"""Position of the line of text [m]."""
 
 _WHITE = np.ones(4, np.float32)
 
@@ -34,9 +35,9 @@ _WHITE = np.ones(4, np.float32)
 class Viewer:
     """Shows a simulation while it is stepped, no faster than real time.
 
-    The window opens when a state is first shown. It has a thread of its own, which draws a copy of
-    the state: a slow one shows fewer pictures and delays nothing, and what the viewer's panels (Tab) are
-    told is not done to the simulation. A window that is closed by hand stays closed, and the
+    The window opens with the first :meth:`redraw`. It has a thread of its own, which draws a copy of
+    the state: a slow one shows fewer pictures and delays nothing, and what is set in the viewer's
+    panels (Tab) does not change the simulation. A window that is closed by hand stays closed, and the
     simulation goes on without it as fast as it can, until :meth:`close` allows a new one.
 
     A double click selects a body. With Ctrl held the right mouse button then pulls it and the left one
@@ -49,6 +50,7 @@ class Viewer:
         model, data: of the simulation, live.
 
     Attributes:
+        handle: MuJoCo's, of the window; None before it opens and after :meth:`close`.
         on_key: called with GLFW's code of each key pressed, in the window's thread; set it before the
             window opens.
     """
@@ -56,23 +58,23 @@ class Viewer:
     def __init__(self, model: mujoco.MjModel, data: mujoco.MjData):
         self.on_key: Callable[[int], None] | None = None
         self._model, self._data = model, data
-        self._handle: Any = None
+        self.handle: Any = None
         self._due = 0.0
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a window."""
-        return self._handle is not None and self._handle.is_running()
+        """True while there is a window."""
+        return self.handle is not None and self.handle.is_running()
 
-    def show(self) -> None:
+    def redraw(self) -> None:
         """Draws the current state, 0.02 s after the last one; opens the window if there was none yet.
 
         Raises:
             RuntimeError: no window can be opened; the message says why.
         """
-        if self._handle is None:
+        if self.handle is None:
             self._open()
-        window: Any = self._handle
+        window: Any = self.handle
         if not window.is_running():
             return
         self._copy()
@@ -83,32 +85,26 @@ class Viewer:
         time.sleep(self._due - now)
 
     def write(self, text: str) -> None:
-        """Writes a line in front of the table, seen with the next state that is shown."""
+        """Writes a line in front of the table, seen after the next :meth:`redraw`."""
         if not self.is_open:
             return
         # A label in the scene. The viewer's own texts wait for the last one to be drawn, and hold
         # Python's lock meanwhile: a key that is pressed then would stop everything.
-        scene = self._handle.user_scn
-        mujoco.mjv_initGeom(
-            scene.geoms[0],
-            mujoco.mjtGeom.mjGEOM_LABEL,
-            np.zeros(3),
-            _TEXT,
-            np.eye(3).ravel(),
-            _WHITE,
-        )
-        scene.geoms[0].label = text
+        scene, kind = self.handle.user_scn, mujoco.mjtGeom.mjGEOM_LABEL
+        label = scene.geoms[0]
+        mujoco.mjv_initGeom(label, kind, np.zeros(3), _TEXT, np.eye(3).ravel(), _WHITE)
+        label.label = text
         scene.ngeom = 1
 
     @contextlib.contextmanager
     def pulling(self) -> Iterator[None]:
-        """Within it the mouse's force, if a body is being dragged, acts on the simulation."""
+        """Applies the mouse's force to the body being dragged, if there is one, inside the context."""
         if not self._drags():
             yield
             return
         forces = self._data.xfrc_applied.copy()
-        with self._handle.lock():  # the mouse moves in the window's thread
-            mujoco.mjv_applyPerturbForce(self._model, self._data, self._handle.perturb)
+        with self.handle.lock():  # the mouse moves in the window's thread
+            mujoco.mjv_applyPerturbForce(self._model, self._data, self.handle.perturb)
         try:
             yield
         finally:
@@ -118,28 +114,28 @@ class Viewer:
         """Puts an object that is being dragged where the mouse has it, if the simulation stands still.
 
         Returns:
-            Whether one was; what MuJoCo derives from the positions is then out of date.
+            True if one was moved; what MuJoCo derives from the positions is then out of date.
         """
         if not self._drags():
             return False
-        with self._handle.lock():
-            mujoco.mjv_applyPerturbPose(self._model, self._data, self._handle.perturb, 1)
+        with self.handle.lock():
+            mujoco.mjv_applyPerturbPose(self._model, self._data, self.handle.perturb, 1)
         return True
 
     def close(self) -> None:
-        """Closes the window and waits for its thread; what is shown next opens a new one."""
-        if self._handle is not None:
-            self._close()
-            atexit.unregister(self._close)
-            WINDOWS.discard(self)
-            self._handle = None
+        """Closes the window and waits for its thread; the next :meth:`redraw` opens a new one."""
+        if self.handle is not None:
+            end = WINDOWS.pop(self)
+            end()
+            atexit.unregister(end)
+            self.handle = None
 
     def _drags(self) -> bool:
-        return self.is_open and self._handle.perturb.active != 0
+        return self.is_open and self.handle.perturb.active != 0
 
     def _open(self) -> None:
-        for other in WINDOWS:  # two of GLFW's threads would end the process
-            other._close()
+        for end in WINDOWS.values():  # two of GLFW's threads would end the process
+            end()
         try:
             check_screen()
             from mujoco import viewer
@@ -149,7 +145,7 @@ class Viewer:
             self._shown[0].vis.global_.fovy = self._model.camera(CAMERA).fovy[0]
             self._copy()
             others = set(threading.enumerate())
-            self._handle = viewer.launch_passive(
+            self.handle = viewer.launch_passive(
                 *self._shown, key_callback=self.on_key, show_left_ui=False, show_right_ui=False
             )
         except RuntimeError as error:
@@ -160,12 +156,11 @@ class Viewer:
             ) from error
         # Closed at the latest when this object is gone, and at exit before GLFW is.
         threads = set(threading.enumerate()) - others
-        self._close = weakref.finalize(self, _end, self._handle, threads)
-        self._close.atexit = False
-        atexit.register(self._close)
-        WINDOWS.add(self)
-        with self._handle.lock():
-            _look_through(self._handle.cam, self._data.camera(CAMERA))
+        WINDOWS[self] = end = weakref.finalize(self, _end, self.handle, threads)
+        end.atexit = False
+        atexit.register(end)
+        with self.handle.lock():
+            _look_through(self.handle.cam, self._data.camera(CAMERA))
         self._due = time.perf_counter()
 
     def _copy(self) -> None:
@@ -196,7 +191,7 @@ def check_screen() -> None:
 
 
 def _screen_problem() -> str | None:
-    """What GLFW says of a window that nobody sees."""
+    """GLFW's reason why it can't open a window; None if it can. It tries one that is not visible."""
     import glfw
 
     with warnings.catch_warnings():

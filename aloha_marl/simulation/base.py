@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import warnings
-from collections.abc import Iterable
 
 import mujoco
 import numpy as np
@@ -36,7 +35,6 @@ class Simulation(abc.ABC):
     sensordata: np.ndarray
     fields: dict[str, np.ndarray]
     _warnings: np.ndarray  # (n, 3) counts of the bad numbers met since the last reset
-    _none: np.ndarray  # (n,) false
 
     @abc.abstractmethod
     def reset(self, rows: np.ndarray, qpos: np.ndarray, ctrl: np.ndarray) -> None:
@@ -65,103 +63,24 @@ class Simulation(abc.ABC):
         """Restores what :meth:`get_state` and :meth:`diverged` returned, bit for bit."""
 
     @abc.abstractmethod
-    def show(self, row: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
+    def drawable(self, row: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
         """A model and data to draw one simulation from, valid until the next call."""
 
     def diverged(self) -> np.ndarray:
         """(n,) bool: since the last reset MuJoCo met a bad number, or raised an error."""
-        return np.any(self._warnings, axis=1) if np.count_nonzero(self._warnings) else self._none
+        if not np.count_nonzero(self._warnings):  # a third of what any() takes
+            return np.zeros(self.num_envs, bool)
+        return np.any(self._warnings, axis=1)
 
 
-def nowhere(num_envs: int) -> np.ndarray:
-    """(n,) false, not to be written to."""
-    none = np.zeros(num_envs, bool)
-    none.flags.writeable = False
-    return none
-
-
-def pose(model: mujoco.MjModel, data: mujoco.MjData, qpos: np.ndarray) -> None:
-    """Puts everything that is drawn where those (nq,) positions have it."""
+def update_geometry(model: mujoco.MjModel, data: mujoco.MjData, qpos: np.ndarray) -> None:
+    """Sets qpos (nq,) and what a renderer reads: bodies, geoms, cameras, lights."""
     data.qpos[:] = qpos
     mujoco.mj_kinematics(model, data)
     mujoco.mj_comPos(model, data)
     mujoco.mj_camlight(model, data)
 
 
-def report(row: int, message: str) -> None:
-    """Warns of an error MuJoCo raised; the episode goes on to be truncated as diverged."""
+def warn_of_failure(row: int, message: str) -> None:
+    """Warns that MuJoCo gave up a simulation, whose episode is then truncated as diverged."""
     warnings.warn(f"MuJoCo gave up simulation {row}: {message}", RuntimeWarning, stacklevel=2)
-
-
-class OneSimulation(Simulation):
-    """A single MjData, seen as a batch of one.
-
-    Args:
-        model: the compiled scene.
-        varied: names of the model's fields that may be written between episodes.
-
-    Attributes:
-        data: the MjData.
-    """
-
-    num_envs = 1
-
-    def __init__(self, model: mujoco.MjModel, varied: Iterable[str] = ()):
-        self.model = model
-        self.data = mujoco.MjData(model)
-        self._option = model.opt
-        self.qpos, self.qvel = self.data.qpos[None], self.data.qvel[None]
-        self.ctrl = self.data.ctrl[None]
-        self.sensordata = self.data.sensordata[None]
-        self.fields = {name: getattr(model, name)[None] for name in varied}
-        self._warnings = self.data.warning.number[None, DIVERGED]
-        self._none = nowhere(1)
-        self._state_size = mujoco.mj_stateSize(model, STATE)
-
-    def reset(self, rows: np.ndarray, qpos: np.ndarray, ctrl: np.ndarray) -> None:
-        model, data = self.model, self.data
-        mujoco.mj_resetData(model, data)
-        data.qpos[:] = qpos[0]
-        data.ctrl[:] = ctrl[0]
-        # Without actuation, as dm_control starts an episode: it sets the solver's warm start.
-        flags = model.opt.disableflags
-        model.opt.disableflags = flags | NO_ACTUATION
-        mujoco.mj_forward(model, data)
-        model.opt.disableflags = flags
-
-    def step(self, substeps: int) -> None:
-        # Each substep's first half is done at the end of the one before: nothing is done twice.
-        model, data, option = self.model, self.data, self._option
-        flags = option.disableflags
-        option.disableflags = flags | NO_SENSORS
-        try:
-            mujoco.mj_step2(model, data)
-            if substeps > 1:
-                mujoco.mj_step(model, data, substeps - 1)
-        except mujoco.FatalError as error:
-            self._give_up(error)
-        option.disableflags = flags
-        try:
-            mujoco.mj_step1(model, data)
-        except mujoco.FatalError as error:
-            self._give_up(error)
-
-    def _give_up(self, error: mujoco.FatalError) -> None:
-        # Half a step may be done: start from zero, as MuJoCo itself does on a bad number.
-        mujoco.mj_resetData(self.model, self.data)
-        self._warnings[:] = 1
-        report(0, str(error))
-
-    def get_state(self, rows: np.ndarray) -> np.ndarray:
-        state = np.empty((1, self._state_size))
-        mujoco.mj_getState(self.model, self.data, state[0], STATE)
-        return state
-
-    def set_state(self, rows: np.ndarray, state: np.ndarray, diverged: np.ndarray) -> None:
-        mujoco.mj_resetData(self.model, self.data)
-        mujoco.mj_setState(self.model, self.data, state[0], STATE)
-        mujoco.mj_step1(self.model, self.data)
-        self._warnings[:] = diverged[:, None]
-
-    def show(self, row: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
-        return self.model, self.data

@@ -16,9 +16,8 @@ from aloha_marl.simulation.base import (
     NO_ACTUATION,
     NO_SENSORS,
     Simulation,
-    nowhere,
-    pose,
-    report,
+    update_geometry,
+    warn_of_failure,
 )
 
 _NONE = int(mujoco.mjtStage.mjSTAGE_NONE)
@@ -52,7 +51,6 @@ class BatchSimulation(Simulation):
         self._flags = batch.expand("opt.disableflags")
         self._usual_flags = self._flags.copy()
         self._quick_flags = self._flags | NO_SENSORS
-        self._none = nowhere(num_envs)
         self._warnings = batch.warning[:, DIVERGED, 1]
 
     def reset(self, rows: np.ndarray, qpos: np.ndarray, ctrl: np.ndarray) -> None:
@@ -61,20 +59,21 @@ class BatchSimulation(Simulation):
         self.qpos[rows] = qpos
         self.ctrl[rows] = ctrl
         # Without actuation, as dm_control starts an episode: it sets the solver's warm start.
-        self._flags |= NO_ACTUATION
         try:
+            self._flags[:] = self._usual_flags | NO_ACTUATION
             self._batch.forward(rows)
         finally:
             self._flags[:] = self._usual_flags
 
     def step(self, substeps: int) -> None:
         self._check_process()
-        self._flags[:] = self._quick_flags
         try:
+            self._flags[:] = self._quick_flags
             self._batch.step(nstep=substeps)
         except SimulationError as error:
             self._give_up(error)
-        self._flags[:] = self._usual_flags
+        finally:
+            self._flags[:] = self._usual_flags
         try:
             self._batch.forward(stage=_VEL)
         except SimulationError as error:
@@ -90,21 +89,21 @@ class BatchSimulation(Simulation):
         self._batch.forward(rows, stage=_VEL)
         self._warnings[rows] = diverged[:, None]
 
-    def show(self, row: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
-        model, data = self._shown
+    def drawable(self, row: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
+        model, data = self._drawn
         for name, values in self.fields.items():
             getattr(model, name).reshape(-1)[: values[row].size] = values[row].ravel()
-        pose(model, data, self.qpos[row])
+        update_geometry(model, data, self.qpos[row])
         return model, data
 
     @functools.cached_property
-    def _shown(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
+    def _drawn(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
         model = copy.copy(self.model)
         return model, mujoco.MjData(model)
 
     def _give_up(self, error: SimulationError) -> None:
         for row in error.ids:
-            report(int(row), self._batch.error(int(row)))
+            warn_of_failure(int(row), self._batch.error(int(row)))
         # Start from zero, as MuJoCo itself does on a bad number.
         self._batch.reset(error.ids, stage=_NONE)
         self._warnings[error.ids] = 1

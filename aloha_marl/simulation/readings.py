@@ -1,42 +1,34 @@
-"""What the sensors say, by name, as arrays with a leading ``num_envs``.
+"""Sensor values by name, and what follows from them, as arrays with a leading ``num_envs``.
 
 Stages, rewards and observations are computed from these readings alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import mujoco
 import numpy as np
 
-from aloha_marl.arms import FINGERS, GRIPPER_CLOSED, GRIPPER_SPAN, JOINTS, PADS_MEET, SIDES
-from aloha_marl.scene.scene import OBJECT_SENSORS, TCP_SENSORS, SceneSpec
-
-_TCP = 3 * len(TCP_SENSORS)
-_OBJECT = 3 * (len(OBJECT_SENSORS) + 1)  # the last: the object's position in the tool frame
+from aloha_marl.arms import FINGERS, GRIPPER_CLOSED, GRIPPER_SPAN, JOINTS, SIDES
+from aloha_marl.scene.contacts import ARM_CONTACTS, PairCounts, SceneSpec
+from aloha_marl.scene.sensors import OBJECT, columns, quantities
+from aloha_marl.simulation.extents import Extents
 
 
 class Readings:
-    """Views of the sensors, refreshed by :meth:`update`.
+    """Views of the sensors of n simulations, refreshed by :meth:`update`.
 
-    With n simulations, two sides, k objects (sides and objects in their fixed order):
+    ``readings["tcp_pos"]`` is the (n, 2, 3) quantity of that name in the table of
+    :mod:`aloha_marl.scene.sensors`, of the left and of the right arm. The objects' frame of reference is
+    the left arm's base frame, whose axes are the world's.
 
     Attributes:
-        joint_pos, joint_vel: (n, 2, 6) [rad, rad/s].
-        own_motion: (n, 2, 21) joint_pos, joint_vel and tcp.
-        command_gap: (n, 2, 6) commanded minus measured joint positions [rad].
+        objects: names of the k objects.
         gripper: (n, 2, 1) measured opening, mean of the two fingers (0 closed .. 1 open).
-        gripper_vel: (n, 2, 1) its rate [1/s].
-        opening: (n, 2, 2) both.
-        tcp, partner_tcp: (n, 2, 9) position [m], x axis and z axis in the arm's base frame.
-        objects: (n, 2, 18 k) per object position [m], x axis, z axis, linear velocity [m/s] and
-            angular velocity [rad/s] in the arm's base frame, position in its tool frame [m].
-        finger_pos, finger_vel: (n, 2, 2) [m, m/s].
-        touching: whether any finger of any simulation touches anything.
         finger_touch: (n, 2, k, 2) bool, which finger touches which object.
-        touched, gripped: (n, 2, k) bool, which arm has a finger at, or both around, which object.
-        half_extents: (n, k, 3) half sizes [m] of a box around each object.
+        touch: (n, 2, k) bool, which arm has a finger at which object.
+        grip: (n, 2, k) bool, which arm has both fingers at, and the pads round, which object.
+        any_touch: True if any finger of any simulation touches an object.
+        extents: sizes of the objects.
     """
 
     def __init__(
@@ -46,151 +38,139 @@ class Readings:
 
         Args:
             model: compiled from ``scene``.
-            scene: names what is sensed.
+            scene: the objects and contacts that are sensed.
             sensordata: (n, nsensordata), written in place by the simulation.
             ctrl: (n, nu) commanded targets, written in place.
+
+        Raises:
+            ValueError: the scene's MJCF has sensors of its own.
         """
-        self.names = tuple(name for name, _ in scene.objects)
-        n, k = len(sensordata), len(self.names)
-        sizes = scene.contact_sizes()
-        widths = (len(JOINTS), len(JOINTS), _TCP, k * _OBJECT, _TCP, 2 * len(FINGERS))
-        arms = len(SIDES) * sum(widths)
-        if arms + sum(sizes) != model.nsensordata:
+        self.objects = tuple(name for name, _ in scene.objects)
+        n, k = len(sensordata), len(self.objects)
+        self._columns = columns(line for line in quantities(self.objects) if line.kind)
+        width = max(part.stop for part in self._columns.values())
+        fingers, others = scene.finger_pairs, scene.other_pairs
+        arms = len(SIDES) * width
+        contacts = arms + scene.width(fingers)
+        sensed = contacts + scene.width(others)
+        if sensed != model.nsensordata:
             raise ValueError(
                 f"{scene.xml.name} has sensors of its own, which is not supported: "
-                f"{model.nsensordata} sensor values instead of {arms + sum(sizes)}"
+                f"{model.nsensordata} sensor values instead of {sensed}"
             )
         # Views all: slices and reshapes of columns that follow one another.
-        per_arm = sensordata[:, :arms].reshape(n, len(SIDES), -1)
-        ends = np.cumsum(widths)
-        self.joint_pos, self.joint_vel, self.tcp, self.objects, self.partner_tcp, fingers = (
-            np.split(per_arm, ends[:-1], axis=2)
+        self._arms = sensordata[:, :arms].reshape(n, len(SIDES), width)
+        self._sensed = {name: self._arms[:, :, part] for name, part in self._columns.items()}
+        self._finger_pairs = PairCounts(scene, fingers, sensordata[:, arms:contacts])
+        self._other_pairs = PairCounts(scene, others, sensordata[:, contacts:])
+        arm_pairs = [pair for pair in others if pair in ARM_CONTACTS]  # the last ones, if sensed
+        self._arm_pairs = PairCounts(
+            scene, arm_pairs, sensordata[:, sensed - scene.width(arm_pairs) :]
         )
-        self.own_motion = per_arm[:, :, : ends[2]]
-        fingers = fingers.reshape(n, len(SIDES), 2, len(FINGERS))
-        self.finger_pos, self.finger_vel = fingers[:, :, 0], fingers[:, :, 1]
-        self._left_finger, self._right_finger = fingers[..., 0], fingers[..., 1]
+        self._pair_index = {frozenset(pair): i for i, pair in enumerate(others)}
+
+        moves = self.block("finger_pos", "finger_vel").reshape(n, len(SIDES), 2, len(FINGERS))
+        self._left_finger, self._right_finger = moves[..., 0], moves[..., 1]
         self._closed = np.zeros_like(self._left_finger)
         self._closed[:, :, 0] = GRIPPER_CLOSED / GRIPPER_SPAN
-        self._poses = self.objects.reshape(n, len(SIDES), k, _OBJECT)
-        self._in_tool = self._poses[..., -3:]
         targets = ctrl.reshape(n, len(SIDES), -1)
         self._targets, self._finger_targets = np.split(targets, [len(JOINTS)], axis=2)
 
-        # Columns of contacts: fingers with objects first, then the other pairs. A pair of objects may
-        # be several columns, one for each two of their geoms: a product with zeros and ones adds them.
-        columns = np.repeat(np.eye(len(sizes)), sizes, axis=0)
-        pairs, first = len(SIDES) * k * len(FINGERS), sum(sizes[: len(SIDES) * k * len(FINGERS)])
-        counts = sensordata[:, arms:]
-        self._finger_counts, self._other_counts = counts[:, :first], counts[:, first:]
-        self._finger_sums, self._other_sums = columns[:first, :pairs], columns[first:, pairs:]
-        # The last pairs are those of the arms, if they are watched.
-        watched = sum(sizes[-len(scene.groups) - 1 :]) if scene.groups else 0
-        self._arm_counts = counts[:, counts.shape[1] - watched :]
-        self._other_pairs = {frozenset(pair): i for i, pair in enumerate(scene.other_pairs())}
+        lines = [line for line in OBJECT if line.kind]
+        of_object = columns(lines)
+        first = self._columns[lines[0].name.format(object=self.objects[0])].start
+        size = max(part.stop for part in of_object.values())
+        block = self._arms[:, :, first : first + k * size].reshape(n, len(SIDES), k, size)
+        self._of_objects = {name: block[..., part] for name, part in of_object.items()}
         self._no_touch = np.zeros((n, len(SIDES), k, len(FINGERS)), bool)
-        # An object is held between the pads, not balanced on closed finger tips: the pads are at
-        # least half as far apart as what they touch is wide.
-        graspable = [[model.geom(geom).id for geom in geoms] for _, geoms in scene.objects]
-        self._widths = np.array([2 * _half_extents(model, geoms).min() for geoms in graspable])
-        self._boxes = np.stack(
-            [_half_extents(model, _geoms_of(model, name)) for name in self.names]
-        )
-        self._half = np.empty((3, n, k))
-        self.half_extents = np.moveaxis(self._half, 0, 2)
-        self._least_opening = np.empty((n, 1, k))
-        self.rescale(np.arange(n), np.ones((n, k)))
-        self._contacts: np.ndarray | None = None
-        self._clearances: np.ndarray | None = None
+        self.extents = Extents(model, scene, n)
         self.update()
 
     def update(self) -> None:
-        """Computes what the sensors do not say themselves, from their current values."""
-        self.command_gap = self._targets - self.joint_pos
-        apart = self._left_finger - self._right_finger
-        apart *= 0.5 / GRIPPER_SPAN
-        apart -= self._closed
-        self.opening = apart
-        self.gripper, self.gripper_vel = apart[:, :, :1], apart[:, :, 1:]
-        self._contacts = self._clearances = None
-        self.touching = bool(np.count_nonzero(self._finger_counts))
+        """Computes what the sensors do not measure themselves, from their current values."""
+        opening = self._left_finger - self._right_finger
+        opening *= 0.5 / GRIPPER_SPAN
+        opening -= self._closed
+        self.gripper = opening[:, :, :1]
+        self._contacts: np.ndarray | None = None
+        self._clearances: np.ndarray | None = None
+        self.any_touch = self._finger_pairs.any()
         self.finger_touch = self._no_touch
-        self.touched = self.gripped = self._no_touch[..., 0]
-        if self.touching:
-            touch = (self._finger_counts @ self._finger_sums > 0).reshape(self._no_touch.shape)
-            self.finger_touch = touch
-            one, other = touch[..., 0], touch[..., 1]
-            self.touched = one | other
-            self.gripped = one & other & (self.gripper > self._least_opening)
+        self.touch = self.grip = self._no_touch[..., 0]
+        if self.any_touch:
+            self.finger_touch = self._finger_pairs.touching().reshape(self._no_touch.shape)
+            one, other = self.finger_touch[..., 0], self.finger_touch[..., 1]
+            self.touch = one | other
+            self.grip = one & other & (self.gripper > self.extents.least_opening)
+        self._computed = {
+            "gripper": self.gripper,
+            "gripper_vel": opening[:, :, 1:],
+            "command_gap": self._targets - self._sensed["joint_pos"],
+            "partner_gripper": self.gripper[:, ::-1],
+        }
+        for i, name in enumerate(self.objects):
+            self._computed[f"{name}_touch"] = self.finger_touch[:, :, i]
 
-    def rescale(self, rows: np.ndarray, scale: np.ndarray) -> None:
-        """Takes objects of those rows to be (m, k) times as large as the model's."""
-        self.half_extents[rows] = scale[:, :, None] * self._boxes
-        apart = PADS_MEET + scale * self._widths / 4
-        self._least_opening[rows, 0] = (apart - GRIPPER_CLOSED) / GRIPPER_SPAN
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._sensed[name] if name in self._sensed else self._computed[name]
 
-    def grip(self, side: str, name: str) -> np.ndarray:
-        """(n,) bool: both fingers touch the object and it is between them."""
-        return self.gripped[:, SIDES.index(side), self.names.index(name)]
+    def block(self, first: str, last: str) -> np.ndarray:
+        """(n, 2, w) live view of measured quantities that follow one another in the table."""
+        return self._arms[:, :, self._columns[first].start : self._columns[last].stop]
 
-    def finger_gap(self) -> np.ndarray:
-        """(n, 2, 2) commanded minus measured finger positions [m]."""
-        return self._finger_targets - self.finger_pos
+    def finger_touches(self, side: str, name: str, finger: str) -> np.ndarray:
+        """(n,) bool: that finger of that arm, one of ``FINGERS``, touches the object."""
+        finger_touch = self.finger_touch[:, SIDES.index(side), self.objects.index(name)]
+        return finger_touch[:, FINGERS.index(finger)]
 
-    def arms_touch(self) -> bool:
-        """Whether in any simulation an arm touches the other one or the table, if that is sensed."""
-        return bool(np.count_nonzero(self._arm_counts))
-
-    def touch(self, side: str, name: str) -> np.ndarray:
+    def touches(self, side: str, name: str) -> np.ndarray:
         """(n,) bool: a finger of that arm touches the object."""
-        return self.touched[:, SIDES.index(side), self.names.index(name)]
+        return self.touch[:, SIDES.index(side), self.objects.index(name)]
+
+    def grips(self, side: str, name: str) -> np.ndarray:
+        """(n,) bool: both fingers of that arm touch the object and it is between the pads."""
+        return self.grip[:, SIDES.index(side), self.objects.index(name)]
 
     def contact(self, first: str, second: str) -> np.ndarray:
         """(n,) bool: two geoms or objects touch; the table or a pair of ``Task.contacts``."""
         if self._contacts is None:
-            self._contacts = self._other_counts @ self._other_sums > 0
-        return self._contacts[:, self._other_pairs[frozenset((first, second))]]
+            self._contacts = self._other_pairs.touching()
+        return self._contacts[:, self._pair_index[frozenset((first, second))]]
+
+    def any_arm_contact(self) -> bool:
+        """True if in any simulation an arm touches the other one or the table and it is sensed."""
+        return self._arm_pairs.any()
+
+    def finger_gap(self) -> np.ndarray:
+        """(n, 2, 2) commanded minus measured finger positions [m]."""
+        return self._finger_targets - self["finger_pos"]
 
     def distances(self) -> np.ndarray:
         """(n, 2, k) from each arm's tool centre point to each object's middle [m]."""
-        square = self._in_tool * self._in_tool
+        in_tool = self._of_objects["{object}_in_tool"]
+        square = in_tool * in_tool
         return np.sqrt(square[..., 0] + square[..., 1] + square[..., 2])
 
-    def poses(self, name: str) -> np.ndarray:
-        """(6, n) position [m] and x axis of the object in the left arm's base frame."""
-        return self._poses[:, 0, self.names.index(name), :6].T
+    def position(self, name: str) -> np.ndarray:
+        """(n, 3) position of the object's middle in the left arm's base frame [m]."""
+        return self._sensed[f"{name}_pos"][:, 0]
+
+    def axis(self, name: str, axis: str) -> np.ndarray:
+        """(n, 3) the object's axis "x", "y" or "z", a unit vector in the left arm's base frame."""
+        if axis == "y":
+            return np.cross(self.axis(name, "z"), self.axis(name, "x"))
+        return self._sensed[f"{name}_{axis}_axis"][:, 0]
 
     def clearance(self, name: str) -> np.ndarray:
         """(n,) height of the object's lowest corner above the table top [m]."""
-        return self.clearances()[:, self.names.index(name)]
+        return self.clearances()[:, self.objects.index(name)]
 
     def clearances(self) -> np.ndarray:
         """(n, k) the same of all objects."""
         if self._clearances is None:
-            poses = self._poses[:, 0]  # the base frames share the world's z
-            x_axis, z_axis = np.abs(poses[:, :, 5]), np.abs(poses[:, :, 8])
-            y_axis = 1 - x_axis * x_axis
-            y_axis -= z_axis * z_axis
-            np.sqrt(np.maximum(y_axis, 0, out=y_axis), out=y_axis)
-            lowest = poses[:, :, 2].copy()
-            for axis, half in zip((x_axis, y_axis, z_axis), self._half, strict=True):
-                lowest -= np.multiply(axis, half, out=axis)
-            self._clearances = lowest
+            position, x_axis, z_axis = (
+                self._of_objects[f"{{object}}_{part}"][:, 0, :, 2]
+                for part in ("pos", "x_axis", "z_axis")
+            )
+            self._clearances = self.extents.clearances(position, x_axis, z_axis)
         return self._clearances
-
-
-def _geoms_of(model: mujoco.MjModel, body: str) -> range:
-    first = model.body(body).geomadr[0]
-    return range(first, first + model.body(body).geomnum[0])
-
-
-def _half_extents(model: mujoco.MjModel, geoms: Iterable[int]) -> np.ndarray:
-    """(3,) half sizes [m] of a box around geoms of a body, centred on the body."""
-    bounds = []
-    for geom in geoms:
-        rotation = np.empty(9)
-        mujoco.mju_quat2Mat(rotation, model.geom_quat[geom])
-        rotation = rotation.reshape(3, 3)
-        centre, half = model.geom_aabb[geom, :3], model.geom_aabb[geom, 3:]
-        bounds.append(np.abs(model.geom_pos[geom] + rotation @ centre) + np.abs(rotation) @ half)
-    return np.max(bounds, axis=0)

@@ -1,16 +1,14 @@
-"""What a task is: a scene, where its objects start, and how far an episode has got."""
+"""A task: a scene, starts of its objects, stages and reward."""
 
 from __future__ import annotations
 
 import abc
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
-from aloha_marl.scene.scene import SceneSpec, assets_directory
+from aloha_marl.scene import SceneSpec, assets_directory
 from aloha_marl.simulation.readings import Readings
 
 SUCCESS = 4
@@ -28,7 +26,7 @@ START_HEIGHT = 0.05
 
 
 class Task(abc.ABC):
-    """A two-arm task. Stateless: what an episode must remember lives in ``memory``.
+    """A two-arm task. It has no state: the memory of an episode is passed in and out.
 
     A new task is an MJCF file that includes ``workcell.xml`` and a subclass that names the file and
     the objects and implements :meth:`stage`.
@@ -44,10 +42,10 @@ class Task(abc.ABC):
         contacts: pairs of geoms or objects whose contact :meth:`stage` reads, beside the fingers'
             and the table's with every object.
         memory_size: how many integers an episode remembers.
-        rules: by which it can be judged.
-        visuals: as which it can be drawn.
-        rewards: that can be earned.
-        stages: what stages 1 to 4 mean.
+        rules: valid values of the option ``rules``.
+        visuals: valid values of the option ``visuals``.
+        rewards: valid values of the option ``reward``.
+        stages: meanings of stages 1 to 4.
     """
 
     name: str
@@ -126,10 +124,10 @@ class ShapedTask(Task):
 
     @abc.abstractmethod
     def progress(self, readings: Readings, stage: np.ndarray, memory: np.ndarray) -> np.ndarray:
-        """How far each arm has got.
+        """Values of the terms.
 
-        Only rises are paid, so a term that falls again costs nothing. A term is 0 until what comes
-        before it has been reached, so that nobody is paid for a short cut.
+        Only rises are paid, so a term that falls again costs nothing. A term is 0 until the one before
+        it has been reached, so that nobody is paid for a short cut.
 
         Args:
             readings: of n simulations.
@@ -139,37 +137,6 @@ class ShapedTask(Task):
         Returns:
             (n, 2, T) 0..1, by simulation, side and term; (n, 1, T) if both sides' are the same.
         """
-
-
-def closeness(distance: np.ndarray) -> np.ndarray:
-    """1 at distance 0, 0.1 at 1, and falling ever more slowly: dm_control's ``long_tail``."""
-    return _tolerance()(distance, margin=1.0, sigmoid="long_tail")
-
-
-@functools.cache
-def _tolerance() -> Callable[..., np.ndarray]:
-    # Imported when it is needed, as nothing else that steps needs it.
-    from dm_control.utils.rewards import tolerance
-
-    return cast(Callable[..., np.ndarray], tolerance)
-
-
-def first_of(
-    fourth: np.ndarray, third: np.ndarray, second: np.ndarray, first: np.ndarray
-) -> np.ndarray:
-    """(n,) int: the highest stage 4..1 whose (n,) bool condition holds, else 0."""
-    stage = np.zeros(len(first), int)
-    for reached, condition in enumerate((first, second, third, fourth), start=1):
-        np.putmask(stage, condition, reached)
-    return stage
-
-
-def columns(*values: np.ndarray) -> np.ndarray:
-    """(n, m) int memory from m arrays (n,)."""
-    memory = np.empty((len(values[0]), len(values)), int)
-    for i, column in enumerate(values):
-        memory[:, i] = column
-    return memory
 
 
 def asset(name: str) -> Path:

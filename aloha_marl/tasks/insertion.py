@@ -5,16 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from aloha_marl.simulation.readings import Readings
-from aloha_marl.tasks.base import (
-    CLEARANCE,
-    PUT_DOWN,
-    GymAlohaTask,
-    ShapedTask,
-    asset,
-    closeness,
-    columns,
-    first_of,
-)
+from aloha_marl.tasks.base import CLEARANCE, PUT_DOWN, GymAlohaTask, ShapedTask, asset
+from aloha_marl.tasks.stages import closeness, highest_stage, memory_of
 
 _WALLS = ("socket_bottom", "socket_top", "socket_left", "socket_right")
 
@@ -71,14 +63,14 @@ class Insertion(GymAlohaTask, ShapedTask):
 
     def stage(self, readings: Readings, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Memory: whether both objects have been lifted, steps the peg has touched the pin."""
-        touched = readings.touch("right", "peg") & readings.touch("left", "socket")
+        touched = readings.touches("right", "peg") & readings.touches("left", "socket")
         lowest = np.minimum(readings.clearance("peg"), readings.clearance("socket"))
         put_down = (
             (lowest < PUT_DOWN)
             | readings.contact("table", "peg")
             | readings.contact("table", "socket")
         )
-        held = readings.grip("right", "peg") & readings.grip("left", "socket")
+        held = readings.grips("right", "peg") & readings.grips("left", "socket")
         held &= lowest > CLEARANCE
 
         lifted = ((memory[:, 0] > 0) | held) & ~put_down
@@ -87,20 +79,21 @@ class Insertion(GymAlohaTask, ShapedTask):
         steps = (memory[:, 1] + 1) * inserted
 
         meet = joined & (readings.contact("peg", "socket") | inserted)
-        return first_of(steps >= self.HOLD_STEPS, meet, held, touched), columns(lifted, steps)
+        stage = highest_stage(touched, held, meet, steps >= self.HOLD_STEPS)
+        return stage, memory_of(lifted, steps)
 
     def progress(self, readings: Readings, stage: np.ndarray, memory: np.ndarray) -> np.ndarray:
         n = len(stage)
-        distance = _own(readings.distances()) / self.REACH
-        if not readings.touching:  # nothing else can be above 0
+        distance = _own_object(readings.distances()) / self.REACH
+        if not readings.any_touch:  # nothing else can be above 0
             progress = np.zeros((n, 2, len(self.terms)))
             progress[:, :, 0] = closeness(distance)
             return progress
-        gripped = _own(readings.gripped)
+        gripped = _own_object(readings.grip)
         clearance = readings.clearances()[:, ::-1]
         lifted = gripped & (clearance > CLEARANCE)
         held = lifted[:, 0] & lifted[:, 1]
-        along, aside, tilt = _apart(readings)
+        along, aside, tilt = _axis_distances(readings)
         far = np.empty((n, 7))
         far[:, :2] = distance
         np.maximum(1 - clearance / self.LIFT, 0, out=far[:, 2:4])
@@ -123,26 +116,32 @@ class Insertion(GymAlohaTask, ShapedTask):
 
     def gym_aloha_stage(self, readings: Readings) -> np.ndarray:
         """gym-aloha's reward: one finger of each hand counts, the pin decides whatever else."""
-        touched = readings.finger_touch[:, 1, 0, 1] & readings.finger_touch[:, 0, 1, 0]
+        touched = readings.finger_touches("right", "peg", "right_finger")
+        touched = touched & readings.finger_touches("left", "socket", "left_finger")
         airborne = ~(readings.contact("table", "peg") | readings.contact("table", "socket"))
         meet = readings.contact("peg", "socket") & airborne
-        return first_of(readings.contact("peg", "pin"), meet, touched & airborne, touched)
+        return highest_stage(touched, touched & airborne, meet, readings.contact("peg", "pin"))
 
 
-def _own(values: np.ndarray) -> np.ndarray:
+def _own_object(values: np.ndarray) -> np.ndarray:
     """(n, 2) of (n, 2, 2) values by side and object: the left arm's socket, the right arm's peg."""
     return values[:, :, ::-1].diagonal(axis1=1, axis2=2)
 
 
-def _apart(readings: Readings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _axis_distances(readings: Readings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(n,) distances of the middles along the socket's axis and across it [m], sine between the axes."""
-    peg, socket = readings.poses("peg"), readings.poses("socket")
-    vectors = np.empty((2, 3, peg.shape[1]))
-    np.subtract(peg[:3], socket[:3], out=vectors[0])  # from middle to middle
-    vectors[1] = peg[3:]  # the peg's axis
-    products = vectors * socket[3:]
-    along = np.abs(products[:, 0] + products[:, 1] + products[:, 2])
-    vectors *= vectors
-    lengths = vectors[:, 0] + vectors[:, 1] + vectors[:, 2]
-    aside = np.sqrt(np.maximum(lengths - along * along, 0))
-    return along[0], aside[0], aside[1]
+    socket_axis = readings.axis("socket", "x")
+    between = readings.position("peg") - readings.position("socket")
+    along, aside = _components(between, socket_axis)
+    _, sine = _components(readings.axis("peg", "x"), socket_axis)
+    return along, aside, sine
+
+
+def _components(vectors: np.ndarray, axis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) lengths of (n, 3) vectors along a unit axis and across it."""
+    along = np.abs(_sum(vectors * axis))
+    return along, np.sqrt(np.maximum(_sum(vectors * vectors) - along * along, 0))
+
+
+def _sum(vectors: np.ndarray) -> np.ndarray:
+    return vectors[:, 0] + vectors[:, 1] + vectors[:, 2]

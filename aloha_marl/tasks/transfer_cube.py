@@ -5,16 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from aloha_marl.simulation.readings import Readings
-from aloha_marl.tasks.base import (
-    CLEARANCE,
-    PUT_DOWN,
-    GymAlohaTask,
-    ShapedTask,
-    asset,
-    closeness,
-    columns,
-    first_of,
-)
+from aloha_marl.tasks.base import CLEARANCE, PUT_DOWN, GymAlohaTask, ShapedTask, asset
+from aloha_marl.tasks.stages import closeness, highest_stage, memory_of
 
 
 class TransferCube(GymAlohaTask, ShapedTask):
@@ -66,8 +58,8 @@ class TransferCube(GymAlohaTask, ShapedTask):
 
     def stage(self, readings: Readings, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Memory: steps the right arm has carried the cube, steps the left arm has held it alone."""
-        right = readings.grip("right", "cube")
-        left = readings.grip("left", "cube")
+        right = readings.grips("right", "cube")
+        left = readings.grips("left", "cube")
         clearance = readings.clearance("cube")
         lifted = clearance > CLEARANCE
         put_down = (clearance < PUT_DOWN) | readings.contact("table", "cube")
@@ -75,15 +67,14 @@ class TransferCube(GymAlohaTask, ShapedTask):
         carries = right & lifted
         carried = (memory[:, 0] + carries) * ~put_down
         handed_over = (carried >= self.CARRY_STEPS) & lifted & left
-        alone = handed_over & ~readings.touch("right", "cube")
+        alone = handed_over & ~readings.touches("right", "cube")
         held = (memory[:, 1] + 1) * alone
-        return first_of(held >= self.HOLD_STEPS, handed_over, carries, right), columns(
-            carried, held
-        )
+        stage = highest_stage(right, carries, handed_over, held >= self.HOLD_STEPS)
+        return stage, memory_of(carried, held)
 
     def progress(self, readings: Readings, stage: np.ndarray, memory: np.ndarray) -> np.ndarray:
         distance = readings.distances()[:, :, 0].T / self.REACH
-        if not readings.touching:  # nothing else can be above 0
+        if not readings.any_touch:  # nothing else can be above 0
             progress = np.zeros((len(stage), 1, len(self.terms)))
             progress[:, 0, 0] = closeness(distance[1])
             return progress
@@ -93,7 +84,7 @@ class TransferCube(GymAlohaTask, ShapedTask):
         far[2] = np.maximum(1 - clearance / self.LIFT, 0)
         left, right, up = closeness(far)
 
-        gripped = readings.grip("right", "cube")
+        gripped = readings.grips("right", "cube")
         progress = np.empty((len(stage), 1, len(self.terms)))
         reach, grip, lift, meet, take, hold = progress[:, 0].T
         np.maximum(right, gripped, out=reach)
@@ -106,6 +97,7 @@ class TransferCube(GymAlohaTask, ShapedTask):
 
     def gym_aloha_stage(self, readings: Readings) -> np.ndarray:
         """gym-aloha's reward: one finger of each hand counts, the first contact decides."""
-        left, right = readings.finger_touch[:, 0, 0, 0], readings.finger_touch[:, 1, 0, 1]
+        left = readings.finger_touches("left", "cube", "left_finger")
+        right = readings.finger_touches("right", "cube", "right_finger")
         table = readings.contact("table", "cube")
-        return first_of(left & ~table, left, right & ~table, right)
+        return highest_stage(right, right & ~table, left, left & ~table)

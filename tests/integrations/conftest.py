@@ -1,18 +1,24 @@
-"""What the learning libraries say of themselves is no error here."""
+"""The library under test, and its own warnings, which are no errors here."""
 
 from __future__ import annotations
 
 import pytest
 
-OWN = (
+THEIRS = (
     r"ignore::DeprecationWarning:torchrl(\..*)?",
     "ignore:.* inherits from WeightUpdaterBase is deprecated:DeprecationWarning",
     "ignore:MakeEvolvable will be deprecated:DeprecationWarning",
 )
-"""They use what is going to change in them."""
+"""Warnings of libraries that use deprecated parts of their own."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the library whose examples must run."""
+    text = "run the examples of this library, by default of all that are installed"
+    parser.addoption("--library", help=text)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Adds them to the filters of the whole suite, for what is imported too."""
-    for line in OWN:
+    """Adds the warnings to the filters of the whole suite, which also hold during imports."""
+    for line in THEIRS:
         config.addinivalue_line("filterwarnings", line)

@@ -1,16 +1,16 @@
-"""BenchMARL: its tasks are the environments, and the example trains."""
+"""BenchMARL: its tasks are the environments, and the example acts as it learned."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import smoke
 import torch
-from torchrl.envs.utils import check_env_specs
+import train_benchmarl
+from tensordict import TensorDict
+from torchrl.envs.utils import ExplorationType, check_env_specs, set_exploration_type
 
 import aloha_marl
 from aloha_marl import AGENTS, TASKS
@@ -22,7 +22,7 @@ SHORT: dict[str, Any] = {"max_cycles": 7, "reward": "dense"}
 
 
 def made(task: str, seed: int, **options: Any) -> AlohaEnv:
-    """What BenchMARL has the task make."""
+    """The environments that BenchMARL makes of the task."""
     configured = AlohaTask[task.upper()].get_task(SHORT | options)
     return configured.get_env_fun(N, continuous_actions=True, seed=seed, device="cpu")()
 
@@ -49,7 +49,7 @@ def test_environments(task: str) -> None:
 
 
 def test_specs(task: str) -> None:
-    """Each part of what the environments give has its place, without the rows."""
+    """Each output of the environments has its spec, without the rows."""
     configured, env = AlohaTask[task.upper()].get_task(SHORT), made(task, seed=0)
     played = env.rollout(3)[0, 0]
     for spec in (configured.observation_spec, configured.state_spec, configured.info_spec):
@@ -63,40 +63,14 @@ def test_specs(task: str) -> None:
     assert configured.group_map(env) == aloha_marl.GROUP_MAP
 
 
-QUICK = ("--steps", "2048", "--num-envs", "4", "--episodes", "1", "--rollout", "128")
-
-
 @pytest.mark.parametrize("algorithm", ["mappo", "ippo"])
-@pytest.mark.filterwarnings("ignore:No episode terminated this iteration:UserWarning")
-def test_example_trains(algorithm: str, tmp_path: Path) -> None:
-    """Its losses are finite, and every parameter of actors and critics moves."""
-    train_benchmarl = smoke.example("benchmarl")
-    arguments = train_benchmarl.parse([*QUICK, "--algorithm", algorithm, "--out", str(tmp_path)])
-    experiment = train_benchmarl.build(arguments)
-    losses = experiment.losses["arms"]
-    before = {name: value.clone() for name, value in losses.named_parameters()}
-    assert before
-    run = train_benchmarl.training.Run("benchmarl", arguments)
-    train_benchmarl.train(experiment, run)
-    assert run.curve[-1]["steps"] <= 2048
-    assert all(math.isfinite(point["loss"]) for point in run.curve)
-    for name, value in losses.named_parameters():
-        assert not before[name].equal(value), name
-    # One arm at a time acts as both do together.
+def test_an_arm_acts_by_its_own_observation(algorithm: str, tmp_path: Path) -> None:
+    """One arm at a time acts as both do together."""
+    arguments = ["--num-envs", "4", "--algorithm", algorithm, "--out", str(tmp_path)]
+    policy = train_benchmarl.build(train_benchmarl.parse(arguments)).policy
     seen = torch.randn(1, len(AGENTS), 59)
-    with (
-        torch.no_grad(),
-        train_benchmarl.set_exploration_type(train_benchmarl.ExplorationType.DETERMINISTIC),
-    ):
-        both = experiment.policy(train_benchmarl.TensorDict({"arms": {"observation": seen}}, 1))
+    with torch.no_grad(), set_exploration_type(ExplorationType.DETERMINISTIC):
+        both = policy(TensorDict({"arms": {"observation": seen}}, 1))
     for arm in range(len(AGENTS)):
-        acted = train_benchmarl.act(experiment.policy, arm, seen[0, arm].numpy())
+        acted = train_benchmarl.act(policy, arm, seen[0, arm].numpy())
         np.testing.assert_allclose(acted, both["arms", "action"][0, arm], atol=1e-6)
-
-
-def test_example_repeats(tmp_path: Path) -> None:
-    """Two runs with the same seed give the same curve and the same evaluation."""
-    first, second = (smoke.run("benchmarl", tmp_path / str(i), *QUICK) for i in range(2))
-    assert first["curve"] == second["curve"]
-    assert first["evaluation"] == second["evaluation"]
-    assert len(first["evaluation"]["episodes"]) == 1

@@ -1,4 +1,4 @@
-"""PyTorch: the one-file example of IPPO and MAPPO trains, repeats, and writes what runs without it."""
+"""PyTorch: the one-file example of IPPO and MAPPO trains, and writes policies that run without it."""
 
 from __future__ import annotations
 
@@ -11,34 +11,18 @@ import numpy as np
 import pytest
 import smoke
 import torch
+import train_cleanrl as cleanrl
+import training
 
 from aloha_marl import AGENTS, TASKS, policies
-from aloha_marl.arms import SIDES
-from aloha_marl.core.observations import Layout
 from aloha_marl.policies.learned import load_file
 
-cleanrl = smoke.example("cleanrl")
-training = cleanrl.training
-
-QUICK = (
-    "--num-envs",
-    "8",
-    "--steps",
-    "2048",
-    "--rollout",
-    "8",
-    "--batch-size",
-    "32",
-    "--points",
-    "2",
-)
-QUICK += ("--held-out", "3", "--episodes", "1")
 PARTS = {"policy", "physics", "learning", "assessment"}
 
 
 def parse(*arguments: str) -> argparse.Namespace:
     """The arguments of a short training."""
-    return cleanrl.parse([*QUICK, *arguments])
+    return cleanrl.parse([*smoke.CLEANRL, *arguments])
 
 
 def learner(*arguments: str) -> tuple[Any, Any]:
@@ -126,8 +110,8 @@ def test_starts_half_way() -> None:
     arguments = parse("--restarts", "1")
     play = cleanrl.Play(arguments, 8, 0, restarts=1)
     arms = policies.load("scripted", "transfer_cube", control=cleanrl.OPTIONS["control"])
-    while not (play.core.stage >= 2).all():
-        seen = zip(AGENTS, play.core.observer.observations(), strict=True)
+    while not (play.core.progress.stage >= 2).all():
+        seen = zip(AGENTS, play.core.observer.observations().swapaxes(0, 1), strict=True)
         play.step(np.stack([arms[agent](own) for agent, own in seen]))
         play.starts.remember()
     known = play.starts.levels
@@ -142,37 +126,13 @@ def test_starts_half_way() -> None:
     play.close()
 
 
-def test_repeats(tmp_path: Path) -> None:
-    """Two runs with the same seed give the same curve and policies; another one gives others."""
-    results = [
-        smoke.run("cleanrl", tmp_path / str(number), *QUICK, "--seed", seed)
-        for number, seed in enumerate(("0", "0", "1"))
-    ]
-    for result in results:
-        assert len(result["curve"]) == 2
-        for point in result["curve"]:
-            for part in (*PARTS, "wall_seconds", "cpu_seconds"):
-                assert point.pop(part) > 0
-    first, second, other = results
-    assert first == second
-    assert first["curve"] != other["curve"]
-    seen = np.zeros(Layout(("cube",), "partner").size, np.float32)
-    for side in SIDES:
-        one, again, another = (
-            load_file(
-                tmp_path / str(number) / f"ippo_transfer_cube_{side}.npz", "transfer_cube", side
-            )
-            for number in range(3)
-        )
-        np.testing.assert_array_equal(one(seen), again(seen))
-        assert not np.array_equal(one(seen), another(seen))
-
-
 def test_central_critics_to_the_end(tmp_path: Path) -> None:
     """The command with them writes its results, too, and how to repeat them."""
-    result = smoke.run("cleanrl", tmp_path, *QUICK, "--critic", "central")
+    result = smoke.run("train_cleanrl", tmp_path, *smoke.CLEANRL, "--critic", "central")
     assert result["method"] == "mappo"
-    assert result["command"].startswith("python examples/train_cleanrl.py --task transfer_cube")
+    assert result["command"].startswith(
+        "python examples/learning/train_cleanrl.py --task transfer_cube"
+    )
     assert "--critic central" in result["command"]
     policy = load_file(tmp_path / "mappo_transfer_cube_left.npz", "transfer_cube", "left")
     assert policy.network.side == "left"

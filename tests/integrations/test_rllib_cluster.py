@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import ray
-import smoke
+import train_rllib
 from ray.cluster_utils import Cluster
 from typer.testing import CliRunner
 
 from aloha_marl import policies
 from aloha_marl.cli import app as commands
-from aloha_marl.evaluation.evaluator import evaluate
+from aloha_marl.evaluation import evaluate
 from aloha_marl.integrations import ray_cluster
 from aloha_marl.policies import Policy
 
@@ -33,7 +33,7 @@ PATIENCE = 300
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """A head without processors, and two nodes with one each; they import what the tests do."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*sys.path, str(smoke.EXAMPLES)]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     head = NODE | {"num_cpus": 0, "include_dashboard": False}
     made = Cluster(initialize_head=True, head_node_args=head)
     for _ in range(2):
@@ -51,7 +51,6 @@ def node_of(_: object = None) -> str:
 
 def test_training_outlives_a_node(cluster: Cluster, tmp_path: Path) -> None:
     """Each node has a runner; one is killed after the first update, another takes its place."""
-    train_rllib = smoke.example("rllib")
     victim = next(iter(cluster.worker_nodes))
 
     class Run(train_rllib.training.Run):
@@ -88,8 +87,8 @@ class Trap:
     """A policy that stops in its third episode on one node; other nodes wait until it does.
 
     Args:
-        policy: what it does elsewhere.
-        victim: name of the node.
+        policy: policy that acts on other nodes.
+        victim: name of the node it stops on.
         log: gets a line with a node's name at the start of every episode there.
     """
 
@@ -147,7 +146,7 @@ def test_evaluation_outlives_a_node(cluster: Cluster, tmp_path: Path) -> None:
 
 
 def run(*arguments: str, code: int = 0) -> str:
-    """What ``aloha-marl eval`` prints; checks its exit code."""
+    """Runs ``aloha-marl eval`` and checks its exit code; returns its output."""
     wide = {"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}
     result = CliRunner(env=wide).invoke(commands.app, ("eval", *arguments))
     assert result.exit_code == code, result.output
@@ -169,9 +168,8 @@ def test_command(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_nobody_there() -> None:
-    """What starts a cluster is said, and nobody waits for one: Ray is not even asked."""
+    """The message names the command that starts a cluster, and comes at once: Ray is not even asked."""
     text = run("--ray", NOBODY, code=1)
-    train_rllib = smoke.example("rllib")
     with pytest.raises(SystemExit) as told:
         train_rllib.build(train_rllib.parse(["--ray-address", NOBODY]))
     for message in (text, str(told.value)):
@@ -182,6 +180,6 @@ def test_nobody_there() -> None:
 
 @pytest.mark.parametrize("address", ["nowhere", "ray://127.0.0.1:10001", "host:", ":6379"])
 def test_no_address(address: str) -> None:
-    """What is one is said."""
+    """The message says how an address looks."""
     text = run("--ray", address, code=2)
     assert f"address '{address}' is unknown; valid: 'HOST:PORT', 'auto'" in text

@@ -1,0 +1,126 @@
+"""Options, errors, progress bars and tables that the subcommands share."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from aloha_marl import policies
+from aloha_marl.arms import SIDES
+from aloha_marl.cli.tables import success_matrix
+from aloha_marl.core.metrics import BOTH, OWN
+from aloha_marl.evaluation.pairs import Crossplay
+from aloha_marl.evaluation.results import Episode, Evaluation
+from aloha_marl.tasks import TASKS
+
+TASK_NAMES = ", ".join(TASKS)
+TasksOption = Annotated[
+    list[str] | None, typer.Option(help=f"Task, may be repeated: {TASK_NAMES}.", show_default="all")
+]
+PolicyOption = Annotated[str, typer.Option(help=f"One of {', '.join(policies.NAMES)}.")]
+
+_MAX_EXPLAINED = 10
+"""Number of failed episodes whose reason is printed."""
+
+
+@contextlib.contextmanager
+def usage_errors() -> Iterator[None]:
+    """Turns a ``ValueError`` into an error of usage, with its message and exit code 2."""
+    try:
+        yield
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+@contextlib.contextmanager
+def exit_on(console: Console, *errors: type[Exception]) -> Iterator[None]:
+    """Turns errors of these types into their message and exit code 1."""
+    try:
+        yield
+    except errors as error:
+        console.print(escape(str(error)), soft_wrap=True, highlight=False)
+        raise typer.Exit(1) from error
+
+
+def progress_bar(console: Console, *, transient: bool = False) -> Progress:
+    """A bar with label, count and time left; a transient one is removed at the end."""
+    parts = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    # Into a file or a pipe it would write an empty line.
+    return Progress(*parts, console=console, transient=transient, disable=not console.is_terminal)
+
+
+@contextlib.contextmanager
+def progress(console: Console, label: str, total: int) -> Iterator[Callable[[Episode], None]]:
+    """A bar that is gone at the end; yields a function that advances it by one episode."""
+    with progress_bar(console, transient=True) as bar:
+        row = bar.add_task(label, total=total)
+        yield lambda _: bar.advance(row)
+
+
+def mark(episode: Episode) -> str:
+    """The end of an episode in one coloured word: yes, no or diverged."""
+    if episode.success:
+        return "[green]yes[/]"
+    return "[red]diverged[/]" if episode.diverged else "[red]no[/]"
+
+
+def report(result: Evaluation) -> Table:
+    """The figures of an evaluation, and the reasons of its first failures."""
+    low, high = result.interval
+    steps = result.success_steps
+    pace = f"mean {sum(steps) / len(steps):.1f}, worst {max(steps)}" if steps else "-"
+    failed = [episode for episode in result.episodes if not episode.success]
+    rows = {
+        "success": f"{result.successes} of {len(result.episodes)} = {result.success_rate:.1%} "
+        f"(95 % interval {low:.1%} .. {high:.1%})",
+        "steps of successes": pace,
+        "highest stage": ", ".join(f"{i}: {n}" for i, n in result.stage_counts.items()),
+        "diverged": str(sum(episode.diverged for episode in result.episodes)),
+        "failed seeds": ", ".join(str(e.seed) for e in failed) or "-",
+    }
+    rows |= _cooperation(result.metrics)
+    rows |= {f"why {episode.seed}": episode.reason for episode in failed[:_MAX_EXPLAINED]}
+    if failed[_MAX_EXPLAINED:]:
+        rows["why others"] = "see the file that --json writes"
+    table = Table(box=box.SIMPLE, show_header=False, title=f"{result.policy} on {result.task}")
+    for name, text in rows.items():
+        table.add_row(name, escape(text))
+    return table
+
+
+def _cooperation(metrics: Mapping[str, float]) -> dict[str, str]:
+    """Rows of the mean metrics: name -> value or "left / right", with its unit."""
+    rows = {}
+    for name, meaning in (BOTH | OWN).items():
+        unit = re.findall(r"\[(.*)\]", meaning)
+        keys = (f"{side}_{name}" for side in SIDES) if name in OWN else (name,)
+        values = [f"{metrics[key]:.2f}" for key in keys if key in metrics]
+        if values:
+            rows[name.replace("_", " ")] = " ".join([" / ".join(values), *unit])
+    return rows
+
+
+def matrix(result: Crossplay) -> Table:
+    """The success of every pair above its interval; the diagonal is bold."""
+    interval = "\n[dim]{interval}[/]"
+    content = success_matrix(result, "{rate}" + interval, "[bold]{rate}[/]" + interval)
+    table = Table(title=content.title, box=box.SIMPLE_HEAD, show_edge=False, padding=0)
+    for title in content.columns:
+        table.add_column(escape(title.replace(" \\ ", " \\\n")), justify="right")
+    for row in content.rows:
+        table.add_row(*row)
+    return table

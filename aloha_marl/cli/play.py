@@ -1,0 +1,198 @@
+"""The subcommands that play episodes: ``demo``, ``eval``, ``view`` and ``crossplay``."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from typer import Argument, Option
+
+from aloha_marl import policies
+from aloha_marl.cli import console as ui
+from aloha_marl.control.modes import CONTROLS
+from aloha_marl.core.options import STARTS
+from aloha_marl.evaluation import Episode, environment, evaluate, pairs, play_all
+from aloha_marl.policies import STYLES
+from aloha_marl.policies.view import POLICY_SCOPES
+from aloha_marl.recording.playback import KEYS, Playback
+from aloha_marl.recording.plots import draw_heat_map
+from aloha_marl.recording.video import record
+from aloha_marl.tasks import TASKS
+
+_TaskOption = Annotated[str, Option(help=f"One of {ui.TASK_NAMES}.")]
+_ScopeOption = Annotated[
+    str | None,
+    Option(
+        help=f"What an arm may know: {', '.join(POLICY_SCOPES)}.", show_default="the policy's own"
+    ),
+]
+
+
+def demo(
+    task: ui.TasksOption = None,
+    episodes: Annotated[int, Option(min=1, help="Episodes per task.")] = 5,
+    first_seed: Annotated[int, Option(min=0, help="Seed of the first episode.")] = 0,
+    out: Annotated[Path, Option(help="Folder for the videos.")] = Path("out"),
+    video: Annotated[bool, Option(help="Film the first episode of each task.")] = True,
+) -> None:
+    """Lets the scripted experts play and films them."""
+    names = task or list(TASKS)
+    with ui.usage_errors():
+        arms = {name: policies.load("scripted", name) for name in names}
+    seeds = range(first_seed, first_seed + episodes)
+    console = Console()
+    columns = ("task", "seed", *(f"stage {i}" for i in range(1, 5)), "steps", "success")
+    title = "Step in which each stage was first reached (50 steps per second)"
+    table = Table(*columns, title=title, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name in names:
+        with ui.progress(console, name, episodes) as done:
+            result = evaluate(name, arms[name], seeds, on_episode=done)
+        for episode in result.episodes:
+            first = ("-" if step is None else str(step) for step in episode.first_steps)
+            cells = (name, str(episode.seed), *first, str(episode.steps), ui.mark(episode))
+            table.add_row(*cells, end_section=episode is result.episodes[-1])
+    console.print(table)
+    if not video:
+        return
+    for name in names:
+        path = out / f"{name}.mp4"
+        try:
+            record(name, arms[name], first_seed, path)
+        except RuntimeError as error:
+            console.print(f"No video: {escape(str(error))}", highlight=False)
+            return
+        console.print(f"{path}: seed {first_seed}", highlight=False)
+
+
+def evaluation(
+    task: _TaskOption = "transfer_cube",
+    policy: ui.PolicyOption = policies.NAMES[0],
+    episodes: Annotated[int, Option(min=1, help="How many.")] = 300,
+    first_seed: Annotated[int, Option(min=0, help="Seeds go on from here.")] = 10_000,
+    scope: _ScopeOption = None,
+    control: Annotated[
+        str, Option(help=f"What actions mean: {', '.join(CONTROLS)}.")
+    ] = "joint_position",
+    rules: Annotated[str, Option(help="How stages are judged: strict, gym_aloha.")] = "strict",
+    start: Annotated[str, Option(help=f"What is drawn: {', '.join(STARTS)}.")] = STARTS[0],
+    max_cycles: Annotated[int, Option(help="Steps until an episode is cut off.")] = 300,
+    max_joint_speed: Annotated[
+        str, Option(help="Limit of the commanded joints in rad/s, or 'none'.")
+    ] = "3.14",
+    ray: Annotated[
+        str | None,
+        Option(
+            metavar="ADDRESS",
+            help="Play on the Ray cluster there, HOST:PORT or 'auto'; the result is the same.",
+            show_default="play here",
+        ),
+    ] = None,
+    json: Annotated[Path | None, Option(help="Write all results to this file.")] = None,
+) -> None:
+    """Plays many seeded episodes and counts the successes."""
+    options = {"rules": rules, "start": start, "max_cycles": max_cycles}
+    with ui.usage_errors():
+        options["max_joint_speed"] = speed(max_joint_speed)
+        arms = policies.load(policy, task, scope, control)
+        environment(task, arms, **options).close()
+    console = Console()
+    seeds = range(first_seed, first_seed + episodes)
+    with players(console, ray) as play, ui.progress(console, task, episodes) as done:
+        result = evaluate(
+            task, arms, seeds, policy_name=policy, on_episode=done, play_all=play, **options
+        )
+    console.print(ui.report(result))
+    if json is not None:
+        json.parent.mkdir(parents=True, exist_ok=True)
+        json.write_text(result.to_json())
+        console.print(f"{json}: every episode", highlight=False)
+
+
+@contextlib.contextmanager
+def players(console: Console, address: str | None) -> Iterator[Callable[..., Iterable[Episode]]]:
+    """The function that plays episodes: in this process, or on the Ray cluster at an address."""
+    if address is None:
+        yield play_all
+        return
+    with ui.exit_on(console, ImportError, ConnectionError, RuntimeError):
+        from aloha_marl.integrations import ray_cluster
+
+        with ui.usage_errors():
+            cluster = ray_cluster.connect(address)
+        with cluster:
+            yield ray_cluster.play_all
+
+
+def speed(text: str) -> float | None:
+    """A speed [rad/s], or None for the word "none"."""
+    if text.lower() == "none":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(
+            f"max_joint_speed={text!r} must be a positive number [rad/s] or 'none'"
+        ) from None
+
+
+def view(
+    task: _TaskOption = "transfer_cube",
+    policy: ui.PolicyOption = policies.NAMES[0],
+    seed: Annotated[int, Option(min=0, help="Seed of the first episode.")] = 0,
+    scope: _ScopeOption = None,
+) -> None:
+    """Plays episodes in a window, in real time, until it is closed; the mouse moves the objects."""
+    with ui.usage_errors():
+        env = environment(task, policies.load(policy, task, scope), render_mode="human")
+    console = Console(highlight=False)
+    keys = Table.grid(padding=(0, 2, 0, 0))
+    for row in KEYS.items():
+        keys.add_row(*row)
+    playback = Playback(env, lambda number: policies.load(policy, task, scope, seed=number))
+    with ui.exit_on(console, RuntimeError), contextlib.closing(env):
+        console.print(keys)
+        for episode in playback.episodes(seed):
+            console.print(f"seed {episode.seed}, {episode.steps} steps, success {ui.mark(episode)}")
+
+
+def crossplay(
+    policy: Annotated[
+        list[str] | None,
+        Argument(
+            help=f"Two or more of {', '.join(policies.NAMES)}.", show_default="all scripted ones"
+        ),
+    ] = None,
+    task: ui.TasksOption = None,
+    episodes: Annotated[int, Option(min=1, help="Episodes per pair.")] = 50,
+    first_seed: Annotated[int, Option(min=0, help="Seeds go on from here.")] = 10_000,
+    out: Annotated[Path, Option(help="Folder for the files.")] = Path("out"),
+) -> None:
+    """Pairs every policy as left arm with every one as right arm: do strangers work together?"""
+    names = list(dict.fromkeys(policy or STYLES))
+    seeds = range(first_seed, first_seed + episodes)
+    console = Console(highlight=False)
+    with ui.usage_errors():
+        zoo = {
+            name: {style: policies.load(style, name) for style in names} for name in task or TASKS
+        }
+    for name, arms in zoo.items():
+        with ui.progress(console, name, len(names) ** 2 * episodes) as done:
+            result = pairs.crossplay(name, arms, seeds, on_episode=done)
+        console.print(ui.matrix(result))
+        console.print(result.summary())
+        path = out / f"crossplay_{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(result.to_json())
+        try:
+            draw_heat_map(result, path.with_suffix(".png"))
+            console.print(f"{path} and .png: all pairs", soft_wrap=True)
+        except RuntimeError as error:
+            console.print(f"{path}: all pairs; {escape(str(error))}", soft_wrap=True)

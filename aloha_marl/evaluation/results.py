@@ -1,0 +1,135 @@
+"""Results of seeded episodes, and their statistics."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import platform
+from collections import Counter
+from importlib import metadata
+from typing import Any
+
+from aloha_marl.core.metrics import NEVER
+from aloha_marl.tasks import SUCCESS
+
+
+@dataclasses.dataclass(frozen=True)
+class Episode:
+    """Result of one episode.
+
+    Attributes:
+        seed: seed of the reset.
+        success: True if it ended in stage 4.
+        steps: number of control steps.
+        stage: the highest stage reached, 0..4.
+        diverged: True if the simulation blew up.
+        first_steps: per stage 1..4 the step in which it or a higher one was first reached; 0 is the
+            reset, None is never.
+        reason: why it failed, in words: the stage that was not reached, the stage that was lost, and
+            the phases of the policies at the end. Empty if it succeeded.
+        metrics: how the arms worked together, if the environment has ``metrics=True``: ``BOTH`` of
+            :mod:`aloha_marl.core.metrics`, and ``OWN`` with the prefixes ``left_`` and ``right_``.
+    """
+
+    seed: int
+    success: bool
+    steps: int
+    stage: int
+    diverged: bool
+    first_steps: tuple[int | None, ...]
+    reason: str = ""
+    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Episodes, and what is needed to repeat them.
+
+    Attributes:
+        task: name of the task.
+        policy: name of the policy.
+        options: all options of the environment.
+        episodes: in the order of the seeds.
+    """
+
+    task: str
+    policy: str
+    options: dict[str, Any]
+    episodes: tuple[Episode, ...]
+
+    @property
+    def successes(self) -> int:
+        """Number of successful episodes."""
+        return sum(episode.success for episode in self.episodes)
+
+    @property
+    def success_rate(self) -> float:
+        """Share of successful episodes, NaN without episodes."""
+        return self.successes / len(self.episodes) if self.episodes else math.nan
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson 95 % interval of the success rate."""
+        return wilson(self.successes, len(self.episodes))
+
+    @property
+    def success_steps(self) -> list[int]:
+        """Control steps of each success."""
+        return [episode.steps for episode in self.episodes if episode.success]
+
+    @property
+    def stage_counts(self) -> dict[int, int]:
+        """Stage 0..4 -> number of episodes that got that far and no further."""
+        counts = Counter(episode.stage for episode in self.episodes)
+        return {stage: counts[stage] for stage in range(SUCCESS + 1)}
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Mean of each metric over the episodes in which it is defined; empty without metrics."""
+        means = {}
+        for name in dict.fromkeys(name for episode in self.episodes for name in episode.metrics):
+            values = [v for episode in self.episodes if (v := episode.metrics[name]) != NEVER]
+            if values:
+                means[name] = sum(values) / len(values)
+        return means
+
+    def summary(self) -> dict[str, Any]:
+        """Figures of all episodes together."""
+        steps = self.success_steps
+        return {
+            "episodes": len(self.episodes),
+            "successes": self.successes,
+            "success_rate": self.success_rate if self.episodes else None,
+            "success_rate_wilson_95": self.interval,
+            "mean_steps_of_successes": sum(steps) / len(steps) if steps else None,
+            "worst_steps_of_successes": max(steps, default=None),
+            "stage_counts": self.stage_counts,
+            "diverged": sum(episode.diverged for episode in self.episodes),
+            "metrics": self.metrics,
+        }
+
+    def to_json(self) -> str:
+        """Everything as JSON; the same on every run with the same versions."""
+        content = dataclasses.asdict(self)
+        episodes = content.pop("episodes")
+        content |= {"versions": versions(), "summary": self.summary()}
+        content |= {"seeds": [episode.seed for episode in self.episodes], "episodes": episodes}
+        return json.dumps(content, indent=1) + "\n"
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a result depends on."""
+    packages = ("aloha_marl", "mujoco", "numpy", "pettingzoo")
+    found = {name: metadata.version(name) for name in packages}
+    return found | {"python": platform.python_version()}
+
+
+def wilson(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson score interval of a proportion; (0, 1) without trials."""
+    if trials == 0:
+        return 0.0, 1.0
+    share, scale = successes / trials, 1 + z * z / trials
+    middle = (share + z * z / (2 * trials)) / scale
+    half = z / scale * math.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2)
+    return max(middle - half, 0.0), min(middle + half, 1.0)

@@ -1,0 +1,311 @@
+"""Makes the page on baselines, and its pictures, from docs/results."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+from pages import IMAGES, PAGES, RESULTS, interval, plain, times
+
+from aloha_marl.arms import SIDES
+from aloha_marl.control.modes import CONTROLS
+from aloha_marl.tasks import SUCCESS, TASKS
+
+ALONE = "one arm"
+
+METHODS = {
+    "scripted": "the experts of `aloha_marl.policies`, a program per arm",
+    "imitation": "networks that learned from the experts in steps of joints ([how](imitation.md)), one per "
+    "arm; those of seed 0 come with the package and act in every control mode",
+    "ippo": "independent PPO from nothing, by `examples/learning/train_cleanrl.py`",
+    "random": "actions drawn uniformly between the bounds of the control mode",
+}
+"""Methods in the order of the tables -> description."""
+
+AMOUNTS = {"steps": "environment steps", "samples_per_arm": "samples per arm"}
+"""Key of a learning curve that counts experience -> the same in words."""
+
+SHARES = ("stage_1", "stage_2", "lifted", "stage_3", "stage_4", "success")
+"""Keys of a learning curve that are shares of episodes."""
+
+PARTS = ("physics", "policy", "learning")
+"""Keys of a learning curve that are seconds spent in a part of the training."""
+
+FORMER = {"examples/": "examples/learning/", "docs/": "docs/_scripts/"}
+"""Folder of a script in commands recorded before it moved -> its folder now."""
+
+PAGE = """# Baselines
+
+What has been played and trained so far, and how well it does: {episodes} episodes each, from starts (seeds
+{first} to {last}) that no training has seen, `start="random"`, `rules="strict"`, {cycles} steps of 0.02 s
+at most. The interval is Wilson's at 95 %. Every policy acts for one arm on that arm's observation alone, of
+scope {scopes}.
+
+{methods}
+Steps are those of the successes. "Stages" says in how many episodes, in per cent, stage 1, 2 and 3 or a
+higher one was reached. "Handover" is for how long both arms touched what changed hands, "drops" how often
+per episode an object that had been lifted fell on the table, "idle" the share of the steps, in per cent, in
+which no joint of the left / the right arm moved.
+{tasks}
+## Training
+
+Each line is a training from nothing. Wall time includes waiting for other programs of the machine, CPU
+time is the sum over all threads of the training alone. Its parts leave out the held-out episodes of the
+learning curve; physics is the whole step of the environments, with observations, rewards and new starts.
+
+{trainings}{curves}
+## Again
+
+```sh
+{commands}
+```
+
+A training writes its JSON to `out/`; `python docs/_scripts/baselines.py` makes this page from those in
+`docs/results/`. Versions: {versions}.
+"""
+
+TASK = """
+## {task}
+
+{results}
+### {task}: one arm alone
+
+One arm acts ([how](../aloha_marl/policies/one_arm.py)), the other is frozen, with `start="gym_aloha"`:
+the successes by gym-aloha's rules, and by the strict ones.
+
+{attempts}"""
+
+CURVE = """
+### {method} on {task}, {control}
+
+![Shares of episodes while learning](images/{method}_{task}_{control}.png)
+
+{ends}"""
+
+
+def runs() -> list[dict[str, Any]]:
+    """All results in the order of the tables: methods, control modes as the package lists them, seeds."""
+    found = []
+    for path in sorted(set(RESULTS.glob("*.json")) - set(RESULTS.glob("crossplay_*.json"))):
+        content = json.loads(path.read_text())
+        found += content if isinstance(content, list) else [content]
+    order = [*METHODS, ALONE]
+    return sorted(
+        found,
+        key=lambda run: (
+            order.index(run["method"]),
+            list(TASKS).index(run["evaluation"]["task"]),
+            list(CONTROLS).index(run["evaluation"]["options"]["control"]),
+            run["arguments"].get("seed", 0),
+        ),
+    )
+
+
+def reached(run: Mapping[str, Any]) -> str:
+    """Shares of the episodes [%] that reached stage 1, 2 and 3."""
+    counts = [int(number) for number in run["evaluation"]["summary"]["stage_counts"].values()]
+    return " / ".join(f"{100 * sum(counts[i:]) / sum(counts):.0f}" for i in range(1, SUCCESS))
+
+
+def results(done: Sequence[Mapping[str, Any]]) -> str:
+    """The table of a task's results."""
+    columns = ("method", "control", "training seed", "successes", "rate", "interval", "steps")
+    columns += ("stages", "handover [s]", "drops", "idle")
+    rows = []
+    for run in done:
+        options, summary = run["evaluation"]["options"], run["evaluation"]["summary"]
+        steps, metrics = summary["mean_steps_of_successes"], summary["metrics"]
+        idle = (f"{100 * metrics[f'{side}_idle_share']:.0f}" for side in SIDES)
+        row = (
+            run["method"],
+            options["control"],
+            str(run["arguments"].get("seed", "-")),
+            *interval(run),
+            "-" if steps is None else f"{steps:.0f}",
+            reached(run),
+            f"{metrics['handover_time']:.2f}" if "handover_time" in metrics else "-",
+            f"{metrics['drops']:.2f}",
+            " / ".join(idle),
+        )
+        rows.append(row)
+    return plain(columns, rows)
+
+
+def attempts(done: Sequence[Mapping[str, Any]]) -> str:
+    """The table of one arm alone, judged by either rules."""
+    rates: dict[str, dict[str, str]] = {}
+    for run in done:
+        if run["method"] != ALONE:
+            continue
+        won, _, between = interval(run)
+        by_rules = rates.setdefault(run["arguments"]["attempt"], {})
+        by_rules[run["evaluation"]["options"]["rules"]] = f"{won} ({between})"
+    rows = [(name, found["gym_aloha"], found["strict"]) for name, found in rates.items()]
+    return plain(("attempt", "by gym-aloha's rules", "by the strict rules"), rows)
+
+
+def amount(run: Mapping[str, Any]) -> str:
+    """The key of the learning curve that counts experience, one of ``AMOUNTS``."""
+    return next(name for name in AMOUNTS if name in run["curve"][-1])
+
+
+def training(run: Mapping[str, Any]) -> tuple[str, ...]:
+    """A row of the table of trainings."""
+    end, evaluation = run["curve"][-1], run["evaluation"]
+    return (
+        run["method"],
+        evaluation["task"],
+        evaluation["options"]["control"],
+        str(run["arguments"]["seed"]),
+        f"{end[amount(run)]:,.0f} {AMOUNTS[amount(run)]}",
+        *times(run),
+        str(run["cpus"]),
+        split(end),
+        interval(run)[1],
+    )
+
+
+def split(end: Mapping[str, float]) -> str:
+    """Shares of ``PARTS`` in a training's time [%], if the curve has them."""
+    if not all(part in end for part in PARTS):
+        return "-"
+    total = sum(end[part] for part in PARTS)
+    return " / ".join(f"{100 * end[part] / total:.0f}" for part in PARTS)
+
+
+def groups(trained: Sequence[Mapping[str, Any]]) -> dict[tuple[str, ...], list[Mapping[str, Any]]]:
+    """Method, task and control mode -> its trainings."""
+    found: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for run in trained:
+        evaluation = run["evaluation"]
+        name = run["method"], evaluation["task"], evaluation["options"]["control"]
+        found.setdefault(name, []).append(run)
+    return found
+
+
+def shares(run: Mapping[str, Any]) -> dict[str, tuple[list[float], list[float]]]:
+    """Name -> amounts and shares [%] of a learning curve.
+
+    A point without shares counts the episodes that ended since the last one, and their successes.
+    """
+    curves: dict[str, tuple[list[float], list[float]]] = {}
+    for point in run["curve"]:
+        found = {name: point[name] for name in SHARES if name in point}
+        if not found and point.get("episodes"):
+            found = {"success": point["successes"] / point["episodes"]}
+        for name, share in found.items():
+            xs, ys = curves.setdefault(name, ([], []))
+            xs.append(point[amount(run)])
+            ys.append(100 * share)
+    return curves
+
+
+def ends(group: Sequence[Mapping[str, Any]]) -> str:
+    """The episodes that a picture counts, and a table of the points if they have several shares."""
+    curves = [shares(run) for run in group]
+    names = [name for name in SHARES if all(name in curve for curve in curves)]
+    if names == ["success"]:
+        return (
+            "Of the episodes that ended in a round of the training, in the first of which the experts "
+            "play; those that get stuck end late.\n"
+        )
+    rows = [
+        (
+            str(run["arguments"]["seed"]),
+            f"{point['steps'] / 1e6:.2f} M",
+            f"{point['wall_seconds'] / 60:.1f} min",
+            *(f"{100 * point[name]:.1f} %" for name in names),
+        )
+        for run in group
+        for point in run["curve"]
+    ]
+    text = (
+        "Without noise, of {held_out} held-out episodes: the shares that reach a stage, and in which all "
+        "that shall be lifted is once 5 cm above the table.\n\n"
+    ).format(**group[0]["arguments"])
+    columns = ("seed", "steps", "wall time", *(name.replace("_", " ") for name in names))
+    return text + plain(columns, rows)
+
+
+def draw(name: tuple[str, ...], group: Sequence[Mapping[str, Any]]) -> None:
+    """Writes the learning curves of a method, task and control mode: a line per seed and share."""
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    for run in group:
+        for share, curve in shares(run).items():
+            label = None if run is not group[0] else share.replace("_", " ")
+            axes.plot(*curve, ".-", color=f"C{SHARES.index(share)}", alpha=0.7, label=label)
+    axes.set(xlabel=AMOUNTS[amount(group[0])], ylabel="episodes [%]", ylim=(-2, 102))
+    axes.set_title("{} on {}, {}: a line per seed".format(*name))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(IMAGES / f"{'_'.join(name)}.png", dpi=120)
+
+
+def page() -> str:
+    """The whole text."""
+    done = runs()
+    both = [run for run in done if run["method"] != ALONE]
+    trained = [run for run in done if "curve" in run]
+    asked = [run["evaluation"] for run in both]
+    (first,) = {evaluation["first_seed"] for evaluation in asked}
+    (episodes,) = {evaluation["summary"]["episodes"] for evaluation in asked}
+    (cycles,) = {evaluation["options"]["max_cycles"] for evaluation in asked}
+    scopes = dict.fromkeys(f"`{evaluation['options']['scope']}`" for evaluation in asked)
+    used = [evaluation["versions"] for evaluation in asked]
+    used += [{"torch": run["torch"]} for run in trained]
+    columns = ("method", "task", "control", "seed", "learned from", "wall time", "CPU time", "CPUs")
+    columns += (" / ".join(PARTS) + " [%]", "success")
+    return PAGE.format(
+        episodes=episodes,
+        first=first,
+        last=first + episodes - 1,
+        cycles=cycles,
+        scopes=", ".join(scopes),
+        methods="".join(
+            f"- `{name}`: {text}\n"
+            for name, text in METHODS.items()
+            if any(run["method"] == name for run in both)
+        ),
+        tasks="".join(
+            TASK.format(
+                task=task,
+                results=results(of_task(both, task)),
+                attempts=attempts(of_task(done, task)),
+            )
+            for task in TASKS
+        ),
+        trainings=plain(columns, [training(run) for run in trained]),
+        curves="".join(
+            CURVE.format(method=method, task=task, control=control, ends=ends(group))
+            for (method, task, control), group in groups(trained).items()
+        ),
+        commands="\n".join(dict.fromkeys(command(run) for run in [*trained, *done])),
+        versions=", ".join(
+            dict.fromkeys(f"{name} {number}" for some in used for name, number in some.items())
+        ),
+    )
+
+
+def of_task(done: Sequence[Mapping[str, Any]], task: str) -> list[Mapping[str, Any]]:
+    """The results of a task."""
+    return [run for run in done if run["evaluation"]["task"] == task]
+
+
+def command(run: Mapping[str, Any]) -> str:
+    """The recorded command, with the script where it is now."""
+    return re.sub(r"(?<=^python )\w+/(?=\w+\.py)", lambda old: FORMER[old[0]], run["command"])
+
+
+def main() -> None:
+    """Writes the page and the pictures."""
+    for name, group in groups([run for run in runs() if "curve" in run]).items():
+        draw(name, group)
+    (PAGES / "baselines.md").write_text(page())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Makes the page on cross-play, and its heat maps, from docs/results.
+
+With ``--learned`` it first plays every pair of the expert and the learned policies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+from pages import IMAGES, PAGES, RESULTS
+
+from aloha_marl.cli.tables import Table, success_matrix
+from aloha_marl.evaluation import Crossplay, crossplay
+from aloha_marl.policies import NAMES, STYLES, load
+from aloha_marl.recording.plots import draw_heat_map
+from aloha_marl.tasks import TASKS
+
+LEARNERS = ("scripted", *(name for name in NAMES if name not in (*STYLES, "random")))
+SEEDS = range(10_000, 10_050)
+
+PAGE = """# Cross-play
+
+Partners that were made for one another may fail with anybody else. Cross-play finds out: every policy as
+left arm plays with every policy as right arm, over the same seeds. On the diagonal of the matrix a policy
+plays with itself; all others are strangers.
+
+{styles}
+`height` is that of the point where the arms meet, `pitch` is how much further down the tool points when it
+grasps, `noise` the standard deviation of an error added to each joint's target at every step. `scope` is
+what an arm may know: `local` leaves out the partner. In all else they are alike.
+
+```sh
+aloha-marl crossplay --out docs/results && python docs/_scripts/crossplay.py
+```
+
+plays all pairs, {episodes} episodes each, and makes this page. Names of other policies may follow
+`crossplay`; `aloha_marl.evaluation.crossplay` does the same with policies of your own.
+
+## What it shows
+
+{findings}
+{results}
+## An expert and those that learned
+
+The same with the plain expert and the package's learned policies. Networks that learned from the experts go
+along with them, and with one another as well. Two that learned from scratch, with each other as the
+only partner, have a way of their own, in which nobody else joins:
+
+```sh
+python docs/_scripts/crossplay.py --learned
+```
+{learned}"""
+
+FINDINGS = """\
+- Where to meet is what matters. `high` succeeds with itself and with nearly nobody else, on either side
+  of either task. `low`, only 2 cm off, fails with others where it leads: as the giver of the cube and as
+  the holder of the socket. Where it follows, it goes along with most partners.
+- Speed, how steeply the tool grasps and whether the partner is seen hardly matter: the objects' poses
+  tell an arm all it needs.
+- A novice harms most where it carries: the cube as the right arm, the socket as the left one. As the
+  other arm of either task it succeeds nearly as often as an expert.
+"""
+
+
+def results(name: str = "crossplay") -> dict[str, Crossplay]:
+    """Task -> result, of all styles or, as "crossplay_learned", of the learned policies."""
+    files = {task: RESULTS / f"{name}_{task}.json" for task in TASKS}
+    return {task: Crossplay.from_json(file.read_text()) for task, file in files.items()}
+
+
+def play_learned() -> None:
+    """Plays the expert and the learned policies, and writes the results."""
+    for task in TASKS:
+        result = crossplay(task, {name: load(name, task) for name in LEARNERS}, SEEDS)
+        (RESULTS / f"crossplay_learned_{task}.json").write_text(result.to_json())
+
+
+def styles() -> Table:
+    """The parameters of the scripted policies."""
+    rows = []
+    for name, style in STYLES.items():
+        pitch, noise = (f"{math.degrees(angle):.3g}" for angle in (style.pitch, style.noise))
+        row = (
+            f"`{name}`",
+            f"{style.speed:g}",
+            f"{100 * style.height:g}",
+            pitch,
+            style.scope,
+            noise,
+        )
+        rows.append(row)
+    columns = ("policy", "speed", "height [cm]", "pitch [deg]", "scope", "noise [deg]")
+    return Table("Scripted policies", columns, rows)
+
+
+def matrix(result: Crossplay, name: str = "crossplay", level: str = "##") -> str:
+    """A task's heat map and its table, in which the diagonal is bold.
+
+    Args:
+        result: result of the task.
+        name: name of the picture, but for the task.
+        level: marks of the heading.
+    """
+    table = success_matrix(result, "{rate} ({interval})", "**{rate}** ({interval})")
+    text = f"\n{level} {result.task}\n\n![The matrix as a heat map](images/{name}_{result.task}.png)\n\n"
+    text += "Successes in per cent and their 95 % intervals (Wilson); "
+    return f"{text}{result.summary()}.\n\n{table.markdown()}"
+
+
+def page() -> str:
+    """The whole page."""
+    made = results()
+    (episodes,) = {len(result.seeds) for result in made.values()}
+    return PAGE.format(
+        styles=styles().markdown(),
+        episodes=episodes,
+        findings=FINDINGS,
+        results="".join(map(matrix, made.values())),
+        learned="".join(
+            matrix(result, "crossplay_learned", "###")
+            for result in results("crossplay_learned").values()
+        ),
+    )
+
+
+def main() -> None:
+    """Writes the page and the heat maps."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--learned", action="store_true", help="play the learned policies again")
+    if parser.parse_args().learned:
+        play_learned()
+    (PAGES / "crossplay.md").write_text(page())
+    for name in ("crossplay", "crossplay_learned"):
+        for task, result in results(name).items():
+            draw_heat_map(result, IMAGES / f"{name}_{task}.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""Folders, tables and figures that the scripts of this folder share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from aloha_marl.cli.tables import Table
+
+PAGES = Path(__file__).parent.parent
+RESULTS = PAGES / "results"
+IMAGES = PAGES / "images"
+
+
+def plain(columns: Sequence[str], rows: list[tuple[str, ...]]) -> str:
+    """A table in Markdown without a heading."""
+    return Table("", tuple(columns), rows).markdown()
+
+
+def interval(run: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Successes of an evaluation, their share and its Wilson interval."""
+    summary = run["evaluation"]["summary"]
+    low, high = summary["success_rate_wilson_95"]
+    won, episodes = summary["successes"], summary["episodes"]
+    return (
+        f"{won} of {episodes}",
+        f"{100 * won / episodes:.1f} %",
+        f"{100 * low:.1f} .. {100 * high:.1f} %",
+    )
+
+
+def times(run: Mapping[str, Any]) -> tuple[str, ...]:
+    """Wall time and CPU time of a training."""
+    end = run["curve"][-1]
+    return tuple(f"{end[f'{name}_seconds'] / 60:.1f} min" for name in ("wall", "cpu"))

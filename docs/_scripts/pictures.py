@@ -1,0 +1,66 @@
+"""Makes the README's picture, a small film per task and a sheet of all cameras, in docs/images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import imageio.v2 as imageio
+import numpy as np
+from pages import IMAGES
+from PIL import Image, ImageDraw, ImageFont
+
+from aloha_marl import TASKS, policies
+from aloha_marl.evaluation import environment, play
+from aloha_marl.recording.video import record, tile
+from aloha_marl.rendering.renderer import camera_names
+
+SEED = 3
+
+
+def stills(task: str, cameras: Iterable[str], width: int) -> list[np.ndarray]:
+    """Pictures of the moment in which stage 3 is first reached, by camera: both arms at work."""
+    arms = policies.load("scripted", task)
+    size = {"visualization_width": width, "visualization_height": width * 3 // 4}
+    env = environment(task, arms, **size)
+    when = play(env, arms, SEED).first_steps[2]
+    assert when is not None, f"seed {SEED} does not reach stage 3 of {task}"
+    step, pictures = -1, []
+
+    def look() -> None:
+        nonlocal step
+        step += 1
+        if step == when:
+            pictures.extend(env.picture(camera) for camera in cameras)
+
+    play(env, arms, SEED, look)
+    env.close()
+    return pictures
+
+
+def sheet(task: str) -> np.ndarray:
+    """The pictures of all cameras side by side, with their names."""
+    cameras = sorted(camera_names(environment(task, policies.load("scripted", task)).model))
+    pictures = []
+    for name, picture in zip(cameras, stills(task, cameras, 320), strict=True):
+        image = Image.fromarray(picture)
+        place, font = (8, image.height - 8), ImageFont.load_default(15)
+        edge = {"stroke_width": 2, "stroke_fill": "black"}
+        ImageDraw.Draw(image).text(place, name, "white", font, anchor="ls", **edge)
+        pictures.append(np.asarray(image))
+    return tile(pictures)
+
+
+def main() -> None:
+    """Writes all pictures."""
+    front = [picture for task in TASKS for picture in stills(task, ["angle"], 480)]
+    imageio.imwrite(IMAGES / "tasks.png", np.hstack(front))
+    learned = policies.load("ippo", "transfer_cube")
+    record("transfer_cube", learned, SEED, IMAGES / "from_scratch.gif")
+    for task in TASKS:
+        record(task, policies.load("scripted", task), SEED, IMAGES / f"{task}.gif")
+        # Many colours and soft shadows: a PNG of it would have ten times the size.
+        imageio.imwrite(IMAGES / f"{task}_cameras.jpg", sheet(task), quality=88)
+
+
+if __name__ == "__main__":
+    main()
