@@ -35,21 +35,14 @@ from aloha_marl.envs.rows import batch_of, row_of, vector_infos, with_rows
 from aloha_marl.envs.vector_env import AlohaVectorEnv
 
 _Env = ParallelEnv[AgentID, Any, Any] | AlohaVectorEnv
+_Agents = Sequence[AgentID] | None
 _NEVER = np.iinfo(int).max
 
 
 class _Imperfect(BaseParallelWrapper[AgentID, Any, Any]):
-    """Calls its subclasses when rows start and step; a single environment is a batch of one row.
+    """Calls its subclasses when rows start and step; a single environment is a batch of one row."""
 
-    Args:
-        env: the environment, wrapped or not.
-        agents: names of the imperfect arms; both without it.
-
-    Raises:
-        ValueError: an unknown agent, or none at all.
-    """
-
-    def __init__(self, env: _Env, agents: Sequence[AgentID] | None = None):
+    def __init__(self, env: _Env, agents: _Agents = None):
         super().__init__(cast(ParallelEnv[AgentID, Any, Any], env))
         names = self.possible_agents if agents is None else agents
         if isinstance(names, str) or not names:
@@ -128,9 +121,7 @@ class ObservationNoise(_Imperfect):
         ValueError: an unknown quantity, agent or ``obs_type``, or a bad standard deviation.
     """
 
-    def __init__(
-        self, env: _Env, noise: Mapping[str, float], agents: Sequence[AgentID] | None = None
-    ):
+    def __init__(self, env: _Env, noise: Mapping[str, float], agents: _Agents = None):
         super().__init__(env, agents)
         choose("obs_type", self._base.options.obs_type, ("state", "pixels_agent_pos"))
         layout = self._base.layout
@@ -171,7 +162,7 @@ class ObservationNoise(_Imperfect):
 class _Delay(_Imperfect):
     """Keeps the values of the last ``steps`` and of the present one; the oldest are due."""
 
-    def __init__(self, env: _Env, steps: int, agents: Sequence[AgentID] | None = None):
+    def __init__(self, env: _Env, steps: int, agents: _Agents = None):
         super().__init__(env, agents)
         self._steps = at_least(0, "steps", steps)
         self._past: deque[dict[AgentID, Any]] = deque(maxlen=self._steps + 1)
@@ -186,8 +177,9 @@ class ObservationDelay(_Delay):
     def _begin(self, rows: np.ndarray, observations: dict[AgentID, Any]) -> None:
         if not self._past:
             self._advance(observations)
+        started = row_of({agent: observations[agent] for agent in self._imperfect}, rows)
         for past in self._past:
-            _overwrite(past, rows, observations)
+            past.update(with_rows(past, rows, started))
 
     def _advance(self, observations: dict[AgentID, Any]) -> None:
         self._past.append({agent: observations[agent] for agent in self._imperfect})
@@ -236,11 +228,7 @@ class Freeze(_Imperfect):
     """
 
     def __init__(
-        self,
-        env: _Env,
-        probability: float,
-        steps: tuple[int, int],
-        agents: Sequence[AgentID] | None = None,
+        self, env: _Env, probability: float, steps: tuple[int, int], agents: _Agents = None
     ):
         super().__init__(env, agents)
         if not isinstance(probability, numbers.Real) or not 0 <= probability <= 1:
@@ -254,13 +242,11 @@ class Freeze(_Imperfect):
         self._since = np.full((self._rows.size, self._arms.size), _NEVER)
 
     def reset(self, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
-        """Starts episodes, as the environment does."""
         observations, infos = super().reset(seed, options)
         self._add_frozen(infos, np.zeros_like(self._since, bool))
         return observations, infos
 
     def step(self, actions: Mapping[AgentID, Any]) -> tuple[Any, Any, Any, Any, Any]:
-        """Advances both arms by 0.02 s, as the environment does."""
         frozen = self._core.progress.elapsed[:, None] >= self._since
         self._core.hold(frozen)
         result = super().step(actions)
@@ -290,12 +276,3 @@ class Freeze(_Imperfect):
                 final = info["final_info"]
                 at_end = at_end | final.get("frozen", False)
                 final |= vector_infos({"frozen": at_end}, info["_final_info"])
-
-
-def _overwrite(batch: Any, rows: np.ndarray, new: Any) -> None:
-    """Writes those rows of nested dicts of arrays, from others of all rows."""
-    if isinstance(batch, dict):
-        for key, value in batch.items():
-            _overwrite(value, rows, new[key])
-    else:
-        batch[rows] = new[rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import subprocess
 import sys
@@ -9,6 +10,10 @@ import sys
 import numpy as np
 import pytest
 from helpers import AS_RECORDED, flatten, make, physics, recorded, same, sample
+
+import aloha_marl
+from aloha_marl.core import core
+from aloha_marl.core.state import Progress, State, starts_at_zero
 
 ROLLOUT = """
 import hashlib, sys
@@ -127,7 +132,11 @@ def test_state_resumes_in_mid_grasp(name: str, when: int, rules: str) -> None:
         future = [resumed.state()]
         for action in motion["actions"][when : when + 80]:
             resumed.core.step(action.reshape(1, 2, 7).astype(float))
-            future += [resumed.state(), resumed.core.progress.stage.copy(), resumed.core.rewards.copy()]
+            future += [
+                resumed.state(),
+                resumed.core.progress.stage.copy(),
+                resumed.core.rewards.copy(),
+            ]
         future += [physics(resumed), resumed.data.contact.geom.copy()]
         futures.append(future)
     for future in futures[1:]:
@@ -204,3 +213,33 @@ def test_observed_state_after_set_state(task: str) -> None:
     env.set_state(saved)
     np.testing.assert_array_equal(env.state(), state)
     assert all(np.isfinite(array).all() for array in flatten(env.state()))
+
+
+@dataclasses.dataclass(frozen=True)
+class Longer(Progress):
+    """Progress with a line more."""
+
+    highest: np.ndarray = starts_at_zero(int)
+
+
+@dataclasses.dataclass(frozen=True)
+class LongerState(Longer, State):
+    """The state that follows from it."""
+
+
+def test_a_thing_to_remember_is_one_line(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resets clear it, steps keep it, and it goes along with rows that are saved and copied."""
+    monkeypatch.setattr(core, "Progress", Longer)
+    monkeypatch.setattr(core, "State", LongerState)
+    batch = aloha_marl.AlohaVectorEnv(task, 4, autoreset_mode="Disabled")
+    batch.reset(seed=0)
+    assert batch.core.progress.highest.tolist() == [0, 0, 0, 0]
+    batch.core.progress = batch.core.progress.but(highest=np.array([3, 1, 4, 2]))
+    batch.step({agent: np.zeros((4, 7)) for agent in batch.possible_agents})
+    saved = batch.get_state([2])
+    assert saved.highest.tolist() == [4]
+    batch.set_state(saved, [0, 1])
+    assert batch.core.progress.highest.tolist() == [4, 4, 4, 2]
+    batch.reset(options={"reset_mask": np.array([False, True, False, False])})
+    assert batch.core.progress.highest.tolist() == [4, 0, 4, 2]
+    batch.close()

@@ -15,17 +15,20 @@ from pathlib import Path
 import pytest
 from helpers import make
 
-from aloha_marl.cli import diagnosis as remedies
-from aloha_marl.cli.diagnosis import (
+from aloha_marl.cli.doctor import (
     ICD_CONTENT,
     ICD_FOLDERS,
     ICD_NAME,
+    SIZES,
     TRITON,
     Drawing,
     Finding,
     Machine,
+    Report,
+    diagnose,
+    draw,
+    write_icd,
 )
-from aloha_marl.cli.doctor import SIZES, Report, diagnose, draw
 from aloha_marl.rendering import opengl
 from aloha_marl.rendering.opengl import BACKENDS, backend
 
@@ -190,7 +193,7 @@ def test_vendor_variables(tmp_path: Path, examine: Examine) -> None:
     folder = tmp_path / "vendors"
     elsewhere = {"__EGL_VENDOR_LIBRARY_DIRS": f"{tmp_path}:{folder}"}
     assert f"{folder}/{ICD_NAME}" in said(examine(MESA, elsewhere, files=gpu()))
-    path = remedies.write_icd(folder)
+    path = write_icd(folder)
     assert ICD_NAME not in said(examine(MESA, elsewhere, files=gpu()))
     named = {"__EGL_VENDOR_LIBRARY_FILENAMES": f"/nowhere.json:{path}"}
     assert "VENDOR" not in said(examine(MESA, named, files=gpu(icd=False)))
@@ -223,7 +226,7 @@ def test_jax(examine: Examine) -> None:
 
 def test_write_icd(tmp_path: Path) -> None:
     """EGL's loader reads a library's name from a JSON file that sorts before Mesa's."""
-    path = remedies.write_icd(tmp_path / "not" / "there")
+    path = write_icd(tmp_path / "not" / "there")
     assert path.parent == tmp_path / "not" / "there"
     assert path.name < "50_mesa.json"
     assert json.loads(path.read_text())["ICD"] == {"library_path": "libEGL_nvidia.so.0"}
@@ -336,9 +339,9 @@ def test_nothing_to_draw_with(environ: dict[str, str], text: str) -> None:
 
 
 @pytest.fixture
-def not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+def not_checked() -> None:
     """As in a process that has not drawn yet."""
-    monkeypatch.setattr(opengl, "_software_checked", False)
+    opengl.warn_of_software.cache_clear()
 
 
 @pytest.mark.usefixtures("not_checked")
@@ -392,7 +395,7 @@ def test_render_does_not_check() -> None:
     env.reset(seed=0)
     env.render()
     env.close()
-    assert not opengl._software_checked
+    assert opengl.warn_of_software.cache_info().currsize == 0
 
 
 def test_error_points_here(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,7 @@ def test_not_installed(task: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     env = make(task, obs_type="pixels", **SMALL)
     env.reset(seed=0)
     env.close()
-    monkeypatch.setattr(gym_aloha_scene, "_folder", lambda: tmp_path)
+    empty = ModuleSpec("gym_aloha", None, origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(gym_aloha_scene.importlib.util, "find_spec", lambda name: empty)
     with pytest.raises(FileNotFoundError, match=f"no scene for the task '{task}'"):
         make(task, visuals="gym_aloha")

@@ -243,8 +243,9 @@ def test_load_names_what_is_valid(arguments: tuple[str, ...], text: str) -> None
         policies.load(*arguments)
 
 
-def test_wrong_observation_is_told() -> None:
+@pytest.mark.parametrize("name", ["scripted", "random"])
+def test_wrong_observation_is_told(name: str) -> None:
     """A policy refuses observations of another task or scope."""
-    policy = policies.load("scripted", "insertion")["left_arm"]
+    policy = policies.load(name, "insertion")["left_arm"]
     with pytest.raises(ValueError, match="this policy reads"):
         policy(np.zeros(59, np.float32))

@@ -141,7 +141,9 @@ def test_rows_draw_what_single_environments_draw(task: str) -> None:
                 observed, _ = env.reset()
             for a in actions:
                 np.testing.assert_array_equal(observations[a][i], observed[a])
-    np.testing.assert_array_equal(batch.core.progress.drawn, np.concatenate([e.core.progress.drawn for e in singles]))
+    np.testing.assert_array_equal(
+        batch.core.progress.drawn, np.concatenate([e.core.progress.drawn for e in singles])
+    )
     batch.close()
 
 

@@ -327,7 +327,7 @@ def test_command(tmp_path: Path) -> None:
 
 def test_command_options(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every option arrives; a random episode begins anew for the plot."""
-    from aloha_marl.cli import film as commands
+    from aloha_marl.cli import play as commands
 
     made = []
 

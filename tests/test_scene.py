@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
 import mujoco
 import numpy as np
 import pytest
-from helpers import TASK_NAMES
+from helpers import TASK_NAMES, assert_alike, touching
 
 import aloha_marl
-from aloha_marl.scene import assets_directory, load_model
+from aloha_marl.arms import AGENTS, FINGERS, SIDES
+from aloha_marl.scene import SceneSpec, assets_directory, load_model, sensors
+from aloha_marl.scene import model as scene_model
 from aloha_marl.scene.visuals import merge_visuals
 
 VISUAL = """
@@ -105,3 +108,90 @@ def test_every_environment_has_its_own_model() -> None:
     first, second = (aloha_marl.parallel_env("insertion") for _ in range(2))
     first.model.body_mass[:] = 1
     assert second.model.body("peg").mass[0] == 0.05
+
+
+class Padded(aloha_marl.TASKS["transfer_cube"]):
+    """The scene has a group of its own: the undersides of the fingers, sensed against the table."""
+
+    def scene(self) -> SceneSpec:
+        fingers = tuple(f"{side}/{finger}" for side in SIDES for finger in FINGERS)
+        contacts = (("table", "fingers"), ("fingers", "cube"))
+        return dataclasses.replace(
+            super().scene(), contacts=contacts, groups=(("fingers", fingers),)
+        )
+
+
+@pytest.mark.parametrize("metrics", [False, True])
+def test_groups_and_metrics(metrics: bool) -> None:
+    """A scene's own groups are sensed with the contacts of the arms and without them."""
+    policies = aloha_marl.policies.load("scripted", "transfer_cube")
+    padded, plain = (
+        aloha_marl.parallel_env(task, metrics=metrics) for task in (Padded(), "transfer_cube")
+    )
+    seen, _ = padded.reset(seed=0)
+    plain.reset(seed=0)
+    held = 0
+    while padded.agents:
+        actions = {agent: policies[agent](seen[agent]) for agent in padded.agents}
+        results = padded.step(actions)
+        assert_alike(results, plain.step(actions))
+        seen = results[0]
+        readings = padded.core.readings
+        touch = readings.finger_touch.any()
+        assert readings.contact("fingers", "cube")[0] == touch
+        held += touch
+        pairs = touching(padded.model, padded.data)
+        on_table = any("table" in pair and any("finger" in geom for geom in pair) for pair in pairs)
+        assert readings.contact("table", "fingers")[0] == on_table
+    assert held > 50
+
+
+def test_names_of_groups_are_their_own() -> None:
+    """A group that is called as an arm is refused, not mixed up with the arm."""
+    scene = aloha_marl.TASKS["insertion"]().scene()
+    with pytest.raises(ValueError, match="names of their own"):
+        dataclasses.replace(scene, groups=(("peg", ("table",)),))
+    named = dataclasses.replace(scene, groups=((AGENTS[0], ("table",)),))
+    with pytest.raises(ValueError, match="names of their own"):
+        scene_model.with_arm_contacts(named)
+
+
+QUANTITY = sensors.Quantity(
+    "{object}_y_axis",
+    ("x", "y", "z"),
+    "",
+    -1,
+    1,
+    "own base",
+    "local",
+    mujoco.mjtSensor.mjSENS_FRAMEYAXIS,
+)
+"""The one line by which the objects' y axes become observed."""
+
+
+def test_a_quantity_is_one_line(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is sensed, observed, bounded and documented, and the other numbers stay what they are."""
+    plain = aloha_marl.parallel_env(task)
+    before, _ = plain.reset(seed=3)
+    monkeypatch.setattr(sensors, "OBJECT", (*sensors.OBJECT, QUANTITY))
+    scene_model._compile.cache_clear()
+    try:
+        env = aloha_marl.parallel_env(task)
+        observations, _ = env.reset(seed=3)
+        rows = [name for _, name, *_ in env.layout.rows()]
+    finally:
+        scene_model._compile.cache_clear()
+    for side, agent in zip(SIDES, AGENTS, strict=True):
+        base = env.data.body(f"{side}/base").xmat.reshape(3, 3)
+        for name in env.task.objects:
+            axis = base.T @ env.data.body(name).xmat.reshape(3, 3)[:, 1]
+            columns = env.layout[f"{name}_y_axis"]
+            np.testing.assert_allclose(observations[agent][columns], axis, atol=1e-6)
+            np.testing.assert_array_equal(env.observation_space(agent).high[columns], 1)
+            assert f"{name}_y_axis.z" in rows
+        for quantity in plain.layout:
+            np.testing.assert_array_equal(
+                observations[agent][env.layout[quantity.name]],
+                before[agent][plain.layout[quantity.name]],
+            )
+    assert env.state().size == plain.state().size + 2 * 3 * len(env.task.objects)

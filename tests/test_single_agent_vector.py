@@ -18,9 +18,7 @@ from helpers import SMALL, assert_alike, every_mode
 
 import aloha_marl
 from aloha_marl.envs.merged import MERGED_OBS_TYPES
-from aloha_marl.envs.gymnasium_ids import make, make_gym_aloha
-
-PREFIXES = {"": make, "GymAloha": make_gym_aloha}
+from aloha_marl.envs.registration import make
 
 
 def env_id(task: str, prefix: str = "") -> str:
@@ -48,7 +46,7 @@ def compare(task: str, mode: AutoresetMode, steps: int, prefix: str = "", **opti
     ours = make_vec(task, n, prefix, autoreset_mode=mode, **options)
     single = {"obs_type": "state"} | SMALL | options
     loop = SyncVectorEnv(
-        [lambda: PREFIXES[prefix](task, **single) for _ in range(n)], autoreset_mode=mode
+        [lambda: make(task, gym_aloha=bool(prefix), **single)] * n, autoreset_mode=mode
     )
     assert ours.single_observation_space == loop.single_observation_space
     assert ours.single_action_space == loop.single_action_space

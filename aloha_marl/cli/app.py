@@ -5,8 +5,7 @@ from __future__ import annotations
 import typer
 
 from aloha_marl.cli.describe import doctor, show
-from aloha_marl.cli.film import record_video
-from aloha_marl.cli.play import crossplay, demo, evaluation, view
+from aloha_marl.cli.play import crossplay, demo, evaluation, record_video, view
 
 app = typer.Typer(
     help="ALOHA's two arms as agents: demonstrations, evaluation and tables.",

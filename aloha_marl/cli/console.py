@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Annotated
 
 import typer
@@ -28,9 +28,6 @@ TasksOption = Annotated[
 ]
 PolicyOption = Annotated[str, typer.Option(help=f"One of {', '.join(policies.NAMES)}.")]
 
-_MAX_EXPLAINED = 10
-"""Number of failed episodes whose reason is printed."""
-
 
 @contextlib.contextmanager
 def usage_errors() -> Iterator[None]:
@@ -53,33 +50,29 @@ def exit_on(console: Console, *errors: type[Exception]) -> Iterator[None]:
 
 def progress_bar(console: Console, *, transient: bool = False) -> Progress:
     """A bar with label, count and time left; a transient one is removed at the end."""
-    parts = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
+    label = TextColumn("{task.description}")
+    parts = (label, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     # Into a file or a pipe it would write an empty line.
     return Progress(*parts, console=console, transient=transient, disable=not console.is_terminal)
 
 
 @contextlib.contextmanager
 def progress(console: Console, label: str, total: int) -> Iterator[Callable[[Episode], None]]:
-    """A bar that is gone at the end; yields a function that advances it by one episode."""
+    """A transient bar; yields a function that advances it by one episode."""
     with progress_bar(console, transient=True) as bar:
         row = bar.add_task(label, total=total)
         yield lambda _: bar.advance(row)
 
 
 def mark(episode: Episode) -> str:
-    """The end of an episode in one coloured word: yes, no or diverged."""
+    """The success of an episode in one coloured word: yes, no or diverged."""
     if episode.success:
         return "[green]yes[/]"
     return "[red]diverged[/]" if episode.diverged else "[red]no[/]"
 
 
 def report(result: Evaluation) -> Table:
-    """The figures of an evaluation, and the reasons of its first failures."""
+    """The figures of an evaluation, and the reasons of its first ten failures."""
     low, high = result.interval
     steps = result.success_steps
     pace = f"mean {sum(steps) / len(steps):.1f}, worst {max(steps)}" if steps else "-"
@@ -92,9 +85,14 @@ def report(result: Evaluation) -> Table:
         "diverged": str(sum(episode.diverged for episode in result.episodes)),
         "failed seeds": ", ".join(str(e.seed) for e in failed) or "-",
     }
-    rows |= _cooperation(result.metrics)
-    rows |= {f"why {episode.seed}": episode.reason for episode in failed[:_MAX_EXPLAINED]}
-    if failed[_MAX_EXPLAINED:]:
+    for name, meaning in (BOTH | OWN).items():
+        keys = (f"{side}_{name}" for side in SIDES) if name in OWN else (name,)
+        values = [f"{result.metrics[key]:.2f}" for key in keys if key in result.metrics]
+        if values:
+            unit = re.findall(r"\[(.*)\]", meaning)
+            rows[name.replace("_", " ")] = " ".join([" / ".join(values), *unit])
+    rows |= {f"why {episode.seed}": episode.reason for episode in failed[:10]}
+    if failed[10:]:
         rows["why others"] = "see the file that --json writes"
     table = Table(box=box.SIMPLE, show_header=False, title=f"{result.policy} on {result.task}")
     for name, text in rows.items():
@@ -102,20 +100,8 @@ def report(result: Evaluation) -> Table:
     return table
 
 
-def _cooperation(metrics: Mapping[str, float]) -> dict[str, str]:
-    """Rows of the mean metrics: name -> value or "left / right", with its unit."""
-    rows = {}
-    for name, meaning in (BOTH | OWN).items():
-        unit = re.findall(r"\[(.*)\]", meaning)
-        keys = (f"{side}_{name}" for side in SIDES) if name in OWN else (name,)
-        values = [f"{metrics[key]:.2f}" for key in keys if key in metrics]
-        if values:
-            rows[name.replace("_", " ")] = " ".join([" / ".join(values), *unit])
-    return rows
-
-
 def matrix(result: Crossplay) -> Table:
-    """The success of every pair above its interval; the diagonal is bold."""
+    """Success rates of all pairs, each above its interval; the diagonal is bold."""
     interval = "\n[dim]{interval}[/]"
     content = success_matrix(result, "{rate}" + interval, "[bold]{rate}[/]" + interval)
     table = Table(title=content.title, box=box.SIMPLE_HEAD, show_edge=False, padding=0)

@@ -12,8 +12,7 @@ from rich.table import Table
 from typer import Argument, Exit, Option, echo
 
 from aloha_marl.cli.console import TASK_NAMES, usage_errors
-from aloha_marl.cli.diagnosis import Machine, write_icd
-from aloha_marl.cli.doctor import diagnose
+from aloha_marl.cli.doctor import Machine, diagnose, write_icd
 from aloha_marl.cli.tables import as_markdown, tables
 from aloha_marl.core.observations import SCOPES
 from aloha_marl.tasks import TASKS

@@ -1,4 +1,4 @@
-"""Tables of text, for the terminal and for Markdown: all about a task, and cross-play."""
+"""Tables of text, for the terminal and for Markdown: a task's quantities, and cross-play."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Table:
 
 
 def tables(task: str, scope: str) -> Iterator[Table]:
-    """Stages, scopes, observation, actions, ranges of randomization, and cameras of a task.
+    """Stages, scopes, observation, actions, randomization ranges and cameras of a task.
 
     Args:
         task: name of the task.
-        scope: scope of the observation, whose every number is listed.
+        scope: scope of the observation.
 
     Raises:
         ValueError: an unknown task or scope; the message lists the valid ones.
@@ -53,7 +53,14 @@ def tables(task: str, scope: str) -> Iterator[Table]:
     columns = ("index", "name", "unit", "low", "high", "frame")
     rows = [(str(index), *texts) for index, *texts in Layout(objects, scope).rows()]
     yield Table(f"Observation of one arm, scope {scope}", columns, rows)
-    yield from _actions(task)
+    for name in CONTROLS:
+        control = AlohaParallelEnv(task, control=name).core.control
+        numbers = zip(control.names, control.units, control.low, control.high, strict=True)
+        rows = [
+            (str(i), part, unit, f"{low:.6g}", f"{high:.6g}")
+            for i, (part, unit, low, high) in enumerate(numbers)
+        ]
+        yield Table(f"Action of one arm, control {name}", columns[:-1], rows)
     ranges = [(name, kind.meaning) for name, kind in RANGES.items()]
     yield Table("Ranges of the option randomization", ("name", "a number drawn is"), ranges)
     model = env.model
@@ -65,7 +72,7 @@ def tables(task: str, scope: str) -> Iterator[Table]:
 
 
 def as_markdown(parts: Mapping[str, Iterable[Table]]) -> str:
-    """The page of the documentation with these tables, given by task."""
+    """The page of the documentation with the tables of each task."""
     text = "# Observations and actions\n\nMade by `aloha-marl show " + " ".join(parts)
     text += " --markdown`.\n\nEach scope is a prefix of `full`; both arms observe the same "
     text += "quantities, each in its own base frame.\n"
@@ -73,19 +80,6 @@ def as_markdown(parts: Mapping[str, Iterable[Table]]) -> str:
         text += f"\n## {name}\n\n{TASKS[name].summary[0].upper()}{TASKS[name].summary[1:]}.\n"
         text += "".join(f"\n{part.markdown()}" for part in content)
     return text
-
-
-def _actions(task: str) -> Iterator[Table]:
-    for name in CONTROLS:
-        env = AlohaParallelEnv(task, control=name)
-        control = env.core.control
-        numbers = zip(control.names, control.units, control.low, control.high, strict=True)
-        rows = [
-            (str(i), part, unit, f"{low:.6g}", f"{high:.6g}")
-            for i, (part, unit, low, high) in enumerate(numbers)
-        ]
-        title = f"Action of one arm, control {name}"
-        yield Table(title, ("index", "name", "unit", "low", "high"), rows)
 
 
 def success_matrix(result: Crossplay, cell: str, diagonal: str) -> Table:
@@ -99,12 +93,10 @@ def success_matrix(result: Crossplay, cell: str, diagonal: str) -> Table:
     percent = 100 * result.rates
     rows = []
     for i, label in enumerate(result.labels):
-        cells = (
-            (diagonal if i == j else cell).format(
-                rate=f"{percent[i, j]:.0f}", interval=f"{low:.0f}-{high:.0f}"
-            )
-            for j, (low, high) in enumerate(100 * result.intervals[i])
-        )
+        cells = []
+        for j, (low, high) in enumerate(100 * result.intervals[i]):
+            form = diagonal if i == j else cell
+            cells.append(form.format(rate=f"{percent[i, j]:.0f}", interval=f"{low:.0f}-{high:.0f}"))
         rows.append((label, *cells, f"{percent[i].mean():.0f}"))
     means = (f"{mean:.0f}" for mean in (*percent.mean(axis=0), percent.mean()))
     rows.append(("mean", *means))

@@ -75,7 +75,7 @@ class Core:
         self._reward = Reward(task, options.reward, options.credit, n)
         self.terms = self._reward.terms
         self._metrics = Metrics(self.readings, self.simulation) if options.metrics else None
-        self.progress = self._begun(np.zeros((n, len(self.randomization.names))))
+        self.progress = self._begun(n)
         self.gained = self.progress.earned
         self._conclude()
 
@@ -97,7 +97,7 @@ class Core:
         self.simulation.reset(rows, qpos, ctrl)
         self._held = None
         self.readings.update()
-        begun = self.progress.put(rows, self._begun(drawn))
+        begun = self.progress.put(rows, self._begun(len(rows)).but(drawn=drawn))
         # The rows that go on have been judged already; judging them again would count their step twice.
         self.progress = begun.put(rows, self.judged(begun).take(rows))
         self.gained = replaced(self.gained, rows, 0)
@@ -115,7 +115,7 @@ class Core:
         self.simulation.step(self._substeps)
         self.readings.update()
         before = self.progress
-        self.progress = self.judged(before.but(elapsed=before.elapsed + 1))
+        self.progress = self.judged(before, elapsed=before.elapsed + 1)
         if self.terms:
             self.gained = self.progress.earned - before.earned
         self._conclude()
@@ -130,8 +130,8 @@ class Core:
         """
         self._held = arms if self._held is None else self._held | arms
 
-    def judged(self, progress: Progress) -> Progress:
-        """The progress with stage, memory and earnings by the current readings."""
+    def judged(self, progress: Progress, **changes: np.ndarray) -> Progress:
+        """The progress with stage, memory and earnings by the current readings, and other changes."""
         readings, memory, earned = self.readings, progress.memory, progress.earned
         diverged = self.simulation.diverged()
         strict = self.options.rules == "strict"
@@ -147,7 +147,9 @@ class Core:
             # MuJoCo has put it back to zero: nothing is reached there.
             stage = np.where(diverged, 0, stage)
             earned = np.where(diverged[:, None, None], progress.earned, earned)
-        return progress.but(memory=memory, stage=stage, diverged=diverged, earned=earned)
+        return progress.but(
+            memory=memory, stage=stage, diverged=diverged, earned=earned, **changes
+        )
 
     def infos(self) -> Infos:
         """Infos of the last step or reset."""
@@ -184,18 +186,9 @@ class Core:
         self.gained = replaced(self.gained, rows, 0)
         self._conclude()
 
-    def _begun(self, drawn: np.ndarray) -> Progress:
-        """The progress of m episodes that begin, with their (m, P) drawn numbers."""
-        m = len(drawn)
-        memory, earned = (m, self.task.memory_size), (m, len(SIDES), len(self.terms))
-        return Progress(
-            memory=np.zeros(memory, int),
-            stage=np.zeros(m, int),
-            elapsed=np.zeros(m, int),
-            diverged=np.zeros(m, bool),
-            drawn=drawn,
-            earned=np.zeros(earned),
-        )
+    def _begun(self, num_envs: int) -> Progress:
+        sizes = {"memory": self.task.memory_size, "drawn": len(self.randomization.names)}
+        return Progress.begun(num_envs, sides=len(SIDES), terms=len(self.terms), **sizes)
 
     def _vary(self, rows: np.ndarray, drawn: np.ndarray) -> None:
         """Applies the (m, P) numbers of the domain randomisation."""

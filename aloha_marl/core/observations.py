@@ -84,12 +84,14 @@ class Observer:
         self.layout = Layout(readings.objects, scope)
         self.state_layout = Layout(readings.objects, "full")
         own = Layout(readings.objects, "partner")
-        self._readings = readings
-        # Runs of measured quantities are views that never change; the others are computed anew.
-        self._parts: list[np.ndarray | str] = []
+        # Live views; measured quantities that follow one another are one, which takes less time.
+        self._parts: list[np.ndarray] = []
         for measured, run in itertools.groupby(own, key=lambda line: line.kind is not None):
             names = [line.name for line in run]
-            self._parts += [readings.block(names[0], names[-1])] if measured else names
+            if measured:
+                self._parts.append(readings.block(names[0], names[-1]))
+            else:
+                self._parts += [readings[name] for name in names]
         # In memory the arm comes first, so that each arm's observations of all simulations lie together.
         self._shape = (2, len(readings.gripper), own.size)
         space = own.space()
@@ -110,13 +112,8 @@ class Observer:
 
     def _own(self) -> np.ndarray:
         """(2, n, V) every own quantity of each arm."""
-        readings = self._readings
         own = np.empty(self._shape, np.float32)
-        np.concatenate(
-            [readings[part] if isinstance(part, str) else part for part in self._parts],
-            axis=2,
-            out=own.swapaxes(0, 1),
-            casting="unsafe",  # float64 to float32
-        )
+        # From float64 to float32, which is unsafe to NumPy.
+        np.concatenate(self._parts, axis=2, out=own.swapaxes(0, 1), casting="unsafe")
         np.maximum(own, self._low, out=own)
         return np.minimum(own, self._high, out=own)

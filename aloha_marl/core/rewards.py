@@ -83,5 +83,5 @@ class Reward:
 
 def _both(values: np.ndarray) -> np.ndarray:
     rewards = np.empty((len(values), len(SIDES)))
-    rewards[:] = values[:, None]
+    rewards.T[:] = values
     return rewards

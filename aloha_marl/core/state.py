@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from aloha_marl.arms import SIDES
+
+
+def starts_at_zero(dtype: type, *sizes: str) -> Any:
+    r"""A field that is zero when an episode begins: an array of (n, \*sizes)."""
+    return dataclasses.field(metadata={"dtype": dtype, "sizes": sizes})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,19 +28,30 @@ class Progress:
         earned: (n, 2, T) by side and term what a dense reward has paid and the episode began with.
     """
 
-    memory: np.ndarray
-    stage: np.ndarray
-    elapsed: np.ndarray
-    diverged: np.ndarray
-    drawn: np.ndarray
-    earned: np.ndarray
+    memory: np.ndarray = starts_at_zero(int, "memory")
+    stage: np.ndarray = starts_at_zero(int)
+    elapsed: np.ndarray = starts_at_zero(int)
+    diverged: np.ndarray = starts_at_zero(bool)
+    drawn: np.ndarray = starts_at_zero(float, "drawn")
+    earned: np.ndarray = starts_at_zero(float, "sides", "terms")
+
+    @classmethod
+    def begun(cls, num_envs: int, **sizes: int) -> Self:
+        """The progress of episodes that begin, given the sizes that the fields name."""
+        arrays = {}
+        for field in dataclasses.fields(cls):
+            shape = (num_envs, *(sizes[size] for size in field.metadata["sizes"]))
+            arrays[field.name] = np.zeros(shape, field.metadata["dtype"])
+        return cls(**arrays)
 
     def __len__(self) -> int:
         return len(self.stage)
 
     def but(self, **changes: np.ndarray) -> Self:
         """A copy with other values of those fields."""
-        return type(self)(**(vars(self) | changes))
+        copied = object.__new__(type(self))  # a third of what the constructor takes, in every step
+        vars(copied).update(vars(self), **changes)
+        return copied
 
     def take(self, rows: np.ndarray) -> Self:
         """A copy of those rows; a row may be taken more than once."""
@@ -58,8 +74,18 @@ class State(Progress):
         metrics: (n, M) sums of :class:`~aloha_marl.core.metrics.Metrics`; M is 0 without them.
     """
 
-    physics: np.ndarray
-    metrics: np.ndarray
+    physics: np.ndarray = starts_at_zero(float, "physics")
+    metrics: np.ndarray = starts_at_zero(float, "metrics")
+
+    def check_fits(self, other: State) -> None:
+        """Raises ValueError if the rows of another state are of another scene or other options."""
+        for name, values in vars(self).items():
+            have, need = values.shape[1:], getattr(other, name).shape[1:]
+            if have != need:
+                raise ValueError(
+                    f"the state is of another scene or options: its {name} has shape {have} per row, "
+                    f"here it is {need}"
+                )
 
 
 class Infos(NamedTuple):

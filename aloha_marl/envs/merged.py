@@ -10,10 +10,19 @@ from gymnasium import spaces
 from aloha_marl.arms import ACTION_SIZE, FINGERS, GRIPPER_CLOSED, GRIPPER_SPAN, JOINTS, SIDES
 from aloha_marl.checks import choose
 from aloha_marl.core.core import Core
-from aloha_marl.envs.per_arm import checked_action, picture_space
+from aloha_marl.envs.per_arm import checked_actions, picture_space
 from aloha_marl.rendering.pictures import Pictures
 
-MERGED_OBS_TYPES = ("pixels", "pixels_agent_pos", "state", "environment_state_agent_pos", "full")
+_PARTS: dict[str, dict[str, str]] = {
+    "pixels": {},
+    "pixels_agent_pos": {"pixels": "pixels", "agent_pos": "qpos"},
+    "state": {},
+    "environment_state_agent_pos": {"environment_state": "objects", "agent_pos": "qpos"},
+    "full": {"qpos": "qpos", "qvel": "qvel", "env_state": "objects", "images": "pixels"},
+}
+"""``obs_type`` -> key of an observation -> part; none where the observation is the part of that name."""
+
+MERGED_OBS_TYPES = tuple(_PARTS)
 
 MERGED_ACTION_SIZE = ACTION_SIZE * len(SIDES)
 
@@ -49,7 +58,20 @@ class MergedView:
         self._core = core
         self._pictures = pictures
         self._all = np.arange(core.num_envs)
-        self.observation_space = self._space()
+        options = core.options
+        arms, objects = (_box(size) for size in (MERGED_ACTION_SIZE, core.model.nq - _ROBOT))
+        parts = {
+            "state": core.observer.state_layout.space(),
+            "pixels": picture_space(
+                self.cameras, options.observation_height, options.observation_width
+            ),
+            "qpos": arms,
+            "qvel": arms,
+            "objects": objects,
+        }
+        keys = _PARTS[obs_type]
+        nested = spaces.Dict({key: parts[part] for key, part in keys.items()})
+        self.observation_space: spaces.Space[Any] = nested if keys else parts[obs_type]
         low, high = (
             np.tile(bound, len(SIDES)).astype(np.float32)
             for bound in (core.control.low, core.control.high)
@@ -59,25 +81,10 @@ class MergedView:
     def observations(self, rows: np.ndarray | None = None) -> Any:
         """Arrays with a leading m, or dicts of them, of those simulations or of all."""
         rows = self._all if rows is None else rows
-        match self.obs_type:
-            case "state":
-                return self._core.observer.state()[rows]
-            case "pixels":
-                return self._drawn(rows)
-            case "pixels_agent_pos":
-                return {"pixels": self._drawn(rows), "agent_pos": self._agent_pos(rows)}
-            case "environment_state_agent_pos":
-                return {
-                    "environment_state": self._object_poses(rows),
-                    "agent_pos": self._agent_pos(rows),
-                }
-            case _:
-                return {
-                    "qpos": self._agent_pos(rows),
-                    "qvel": self._agent_vel(rows),
-                    "env_state": self._object_poses(rows),
-                    "images": self._drawn(rows),
-                }
+        keys = _PARTS[self.obs_type]
+        if not keys:
+            return self._part(self.obs_type, rows)
+        return {key: self._part(part, rows) for key, part in keys.items()}
 
     def actions(self, actions: Any, lead: tuple[int, ...]) -> np.ndarray:
         """(n, 2, 7) the actions of both arms, left arm first.
@@ -89,41 +96,22 @@ class MergedView:
         Raises:
             ValueError: it is not such an array or not finite; the message names the row.
         """
-        checked = checked_action(actions, (*lead, MERGED_ACTION_SIZE))
-        return checked.astype(float).reshape(-1, len(SIDES), ACTION_SIZE)
+        checked = checked_actions({"": actions}, (*lead, MERGED_ACTION_SIZE))
+        return checked.reshape(-1, len(SIDES), ACTION_SIZE)
 
-    def _agent_pos(self, rows: np.ndarray) -> np.ndarray:
-        return _per_arm(self._core.simulation.qpos[rows], GRIPPER_CLOSED)
-
-    def _agent_vel(self, rows: np.ndarray) -> np.ndarray:
-        return _per_arm(self._core.simulation.qvel[rows], 0.0)
-
-    def _object_poses(self, rows: np.ndarray) -> np.ndarray:
-        return _bounded(self._core.simulation.qpos[rows, _ROBOT:])
-
-    def _drawn(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        return self._pictures.observe(self.cameras, rows)
-
-    def _space(self) -> spaces.Space[Any]:
-        options = self._core.options
-        pictures = picture_space(
-            self.cameras, options.observation_height, options.observation_width
-        )
-        arms = _box(MERGED_ACTION_SIZE)
-        objects = _box(self._core.model.nq - _ROBOT)
-        match self.obs_type:
+    def _part(self, name: str, rows: np.ndarray) -> Any:
+        simulation = self._core.simulation
+        match name:
             case "state":
-                return self._core.observer.state_layout.space()
+                return self._core.observer.state()[rows]
             case "pixels":
-                return pictures
-            case "pixels_agent_pos":
-                return spaces.Dict({"pixels": pictures, "agent_pos": arms})
-            case "environment_state_agent_pos":
-                return spaces.Dict({"environment_state": objects, "agent_pos": arms})
+                return self._pictures.observe(self.cameras, rows)
+            case "qpos":
+                return _per_arm(simulation.qpos[rows], GRIPPER_CLOSED)
+            case "qvel":
+                return _per_arm(simulation.qvel[rows], 0.0)
             case _:
-                return spaces.Dict(
-                    {"qpos": arms, "qvel": arms, "env_state": objects, "images": pictures}
-                )
+                return _bounded(simulation.qpos[rows, _ROBOT:])
 
 
 def _per_arm(values: np.ndarray, closed: float) -> np.ndarray:

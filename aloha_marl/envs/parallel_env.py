@@ -200,15 +200,13 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
         """
         if not self.agents:
             raise RuntimeError("no episode is running: call reset() first")
-        core = self.core
         if self.viewer is None:
-            core.step(actions)
+            self.core.step(actions)
         else:
             with self.viewer.pulling():
-                core.step(actions)
+                self.core.step(actions)
             self.viewer.redraw()
-        if core.terminated[0] or core.truncated[0]:
-            self.agents = []
+        self._update_agents()
 
     def check_actions(self, actions: Mapping[AgentID, Any]) -> np.ndarray:
         """(1, 2, 7) those actions, the left arm's first; raises what :meth:`step` would of them."""
@@ -225,8 +223,7 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
     def set_state(self, state: State) -> None:
         """Goes back to a state of an environment made with the same options, bit for bit."""
         self.core.set_state(_ROW, state)
-        over = self.core.terminated[0] or self.core.truncated[0]
-        self.agents = [] if over else list(self.possible_agents)
+        self._update_agents()
 
     @property
     def unwrapped(self) -> AlohaParallelEnv:
@@ -234,7 +231,7 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
 
     @property
     def layout(self) -> Layout:
-        """Where each quantity stands in a state observation."""
+        """Columns of each quantity in a state observation."""
         return self.core.observer.layout
 
     @property
@@ -257,8 +254,6 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
         data = wrapper.MjData(wrapper.MjModel(self.model))
         data._data = self.data  # dm_control offers no constructor for data that exists
         return dm_mujoco.Physics(data)
-
-    # ------------------------------------------------------------------ MaMuJoCo's four maps
 
     def map_local_actions_to_global_action(
         self, actions: Mapping[AgentID, np.ndarray]
@@ -296,8 +291,6 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
         half = self.state_space.shape[0] // 2
         return np.concatenate([observations[agent][:half] for agent in self.possible_agents])
 
-    # ------------------------------------------------------------------ pictures
-
     def render(self) -> np.ndarray | None:
         """Camera ``angle``, as ``render_mode`` says; None without one, and with "human".
 
@@ -322,7 +315,9 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
             self.viewer.close()
         self.pictures.close()
 
-    # ------------------------------------------------------------------ row 0 of everything
+    def _update_agents(self) -> None:
+        over = self.core.terminated[0] or self.core.truncated[0]
+        self.agents = [] if over else list(self.possible_agents)
 
     def _observations(self) -> dict[AgentID, Any]:
         return row_of(self._view.observations(), 0)

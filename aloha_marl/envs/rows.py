@@ -17,12 +17,12 @@ def row_of(batch: Any, row: Any) -> Any:
     return batch[row]
 
 
-def batch_of(rows: Sequence[Any]) -> Any:
-    """Nested dicts of arrays with a leading n, of those of n simulations; copies."""
+def batch_of(rows: Sequence[Any], axis: int = 0) -> Any:
+    """Nested dicts of arrays with a new axis, the leading one, of those of n simulations; copies."""
     first = rows[0]
     if isinstance(first, dict):
-        return {key: batch_of([row[key] for row in rows]) for key in first}
-    return np.stack(rows)
+        return {key: batch_of([row[key] for row in rows], axis) for key in first}
+    return np.stack(rows, axis)
 
 
 def with_rows(batch: Any, rows: np.ndarray, new: Any) -> Any:

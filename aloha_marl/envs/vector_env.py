@@ -13,12 +13,12 @@ from gymnasium.utils import EzPickle
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from aloha_marl.checks import at_least
+from aloha_marl.checks import at_least, choose
 from aloha_marl.core.core import Core
 from aloha_marl.core.observations import Layout
 from aloha_marl.core.options import PICTURE_MODES, Options, make_task
-from aloha_marl.core.state import State
-from aloha_marl.envs.episodes import Episodes
+from aloha_marl.core.state import Infos, State
+from aloha_marl.envs.episodes import Episodes, Final
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
 from aloha_marl.envs.per_arm import AgentID, PerArmView
 from aloha_marl.envs.rows import final_infos, vector_infos
@@ -104,7 +104,9 @@ class AlohaVectorEnv(EzPickle):
             )
         self.num_envs = at_least(1, "num_envs", num_envs)
         at_least(0, "num_threads", num_threads)
-        self.autoreset_mode = _autoreset_mode(autoreset_mode)
+        modes = [mode.value for mode in AutoresetMode]
+        mode = getattr(autoreset_mode, "value", autoreset_mode)
+        self.autoreset_mode = AutoresetMode(choose("autoreset_mode", mode, modes))
         self.metadata = {
             **self.metadata,
             "name": f"{self.task.name}_v0",
@@ -117,29 +119,26 @@ class AlohaVectorEnv(EzPickle):
         )
         core = Core(self.task, self.options, simulate)
         pictures = Pictures(core)
-        view = PerArmView(core, pictures)
-        self._open: _Resources | None = _Resources(
-            core, pictures, view, Episodes(core, self.autoreset_mode)
-        )
+        view, episodes = PerArmView(core, pictures), Episodes(core, self.autoreset_mode)
+        self._open: _Resources | None = _Resources(core, pictures, view, episodes)
 
         self.possible_agents: list[AgentID] = list(view.names)
         self.GROUP_MAP = {"arms": list(view.names)}
-        self._single_action_spaces = view.action_spaces
-        self._single_observation_spaces = view.observation_spaces
-        self._action_spaces, self._observation_spaces = (
+        self._single_spaces = view.observation_spaces, view.action_spaces
+        self._observation_spaces, self._action_spaces = (
             {agent: batch_space(space, self.num_envs) for agent, space in single.items()}
-            for single in (view.action_spaces, view.observation_spaces)
+            for single in self._single_spaces
         )
         self.single_state_space = core.observer.state_layout.space()
         self.state_space = batch_space(self.single_state_space, self.num_envs)
 
     def single_observation_space(self, agent: AgentID) -> spaces.Space[Any]:
         """The space of that agent's observations in one row, always the same object."""
-        return self._single_observation_spaces[agent]
+        return self._single_spaces[0][agent]
 
     def single_action_space(self, agent: AgentID) -> spaces.Space[Any]:
         """The space of that agent's actions in one row, always the same object."""
-        return self._single_action_spaces[agent]
+        return self._single_spaces[1][agent]
 
     def observation_space(self, agent: AgentID) -> spaces.Space[Any]:
         """The space of that agent's observations in all rows, always the same object."""
@@ -168,12 +167,8 @@ class AlohaVectorEnv(EzPickle):
         """
         resources = self._resources
         started = resources.episodes.reset(seed, options)
-        infos = resources.core.infos()
-        per_agent = {
-            agent: vector_infos(infos.of(arm), started)
-            for arm, agent in enumerate(self.possible_agents)
-        }
-        return resources.view.observations(), self._per_agent(per_agent, started)
+        infos = self._infos(resources.core.infos(), started)
+        return resources.view.observations(), infos
 
     def step(
         self, actions: Mapping[AgentID, np.ndarray]
@@ -196,23 +191,17 @@ class AlohaVectorEnv(EzPickle):
         """
         resources = self._resources
         step = resources.episodes.step(self.check_actions(actions), resources.view.observations)
-        everywhere = np.ones(self.num_envs, bool)
-        infos = {}
-        for arm, agent in enumerate(self.possible_agents):
-            infos[agent] = vector_infos(step.infos.of(arm), everywhere)
-            if (final := step.final) is not None:
-                last = final.observations[agent], final.infos.of(arm)
-                infos[agent] |= final_infos(final.rows, *last)
+        rewards = step.rewards.T.copy()
         terminations, truncations = (
             {agent: values.copy() for agent in self.possible_agents}
             for values in (step.terminated, step.truncated)
         )
         return (
             step.observations,
-            dict(zip(self.possible_agents, step.rewards.T.copy(), strict=True)),
+            dict(zip(self.possible_agents, rewards, strict=True)),
             terminations,
             truncations,
-            self._per_agent(infos, everywhere),
+            self._infos(step.infos, np.ones(self.num_envs, bool), step.final),
         )
 
     def check_actions(self, actions: Mapping[AgentID, Any]) -> np.ndarray:
@@ -249,14 +238,7 @@ class AlohaVectorEnv(EzPickle):
         chosen = self._rows(rows)
         if len(state) not in (1, len(chosen)):
             raise ValueError(f"a state of {len(state)} rows can't be put into {len(chosen)} rows")
-        now = resources.core.get_state(chosen[:1])
-        for field in dataclasses.fields(State):
-            have, need = (getattr(s, field.name).shape[1:] for s in (state, now))
-            if have != need:
-                raise ValueError(
-                    f"the state is of another scene or options: its {field.name} has shape {have} "
-                    f"per row, here it is {need}"
-                )
+        state.check_fits(resources.core.get_state(chosen[:1]))
         order = np.argsort(chosen)
         state = state.take(order if len(state) > 1 else np.zeros(len(chosen), int))
         resources.core.set_state(chosen[order], state)
@@ -268,7 +250,7 @@ class AlohaVectorEnv(EzPickle):
 
     @property
     def layout(self) -> Layout:
-        """Where each quantity stands in a state observation."""
+        """Columns of each quantity in a state observation."""
         return self.core.observer.layout
 
     @property
@@ -317,9 +299,15 @@ class AlohaVectorEnv(EzPickle):
             raise RuntimeError("the environment is closed")
         return self._open
 
-    def _per_agent(self, infos: dict[AgentID, Any], mask: np.ndarray) -> dict[str, Any]:
-        masks = {f"_{agent}": mask.copy() for agent in self.possible_agents}
-        return {**infos, **masks}
+    def _infos(self, infos: Infos, mask: np.ndarray, final: Final | None = None) -> dict[str, Any]:
+        """Infos in Gymnasium's form of the rows in the mask, and last ones of those that ended."""
+        result: dict[str, Any] = {}
+        for arm, agent in enumerate(self.possible_agents):
+            result[agent] = vector_infos(infos.of(arm), mask)
+            if final is not None:
+                last = final.observations[agent], final.infos.of(arm)
+                result[agent] |= final_infos(final.rows, *last)
+        return result | {f"_{agent}": mask.copy() for agent in self.possible_agents}
 
     def _rows(self, rows: Any) -> np.ndarray:
         """(m,) distinct ints, in the order given."""
@@ -335,11 +323,3 @@ class AlohaVectorEnv(EzPickle):
         if len(np.unique(chosen)) < len(chosen):
             raise ValueError(f"rows must differ from one another, got {rows!r}")
         return chosen.astype(int)
-
-
-def _autoreset_mode(mode: Any) -> AutoresetMode:
-    try:
-        return AutoresetMode(mode)
-    except ValueError:
-        valid = ", ".join(repr(member.value) for member in AutoresetMode)
-        raise ValueError(f"autoreset_mode={mode!r} is unknown; valid: {valid}") from None

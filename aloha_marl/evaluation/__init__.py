@@ -1,9 +1,16 @@
 """Seeded episodes, alone or in pairs of policies, and their results."""
 
-from aloha_marl.evaluation.evaluator import environment, evaluate, fitting, play_all
+from aloha_marl.evaluation.evaluator import (
+    environment,
+    evaluate,
+    fitting,
+    phases,
+    play,
+    play_all,
+    sight,
+)
 from aloha_marl.evaluation.pairs import Crossplay, crossplay
-from aloha_marl.evaluation.results import Episode, Evaluation, versions, wilson
-from aloha_marl.evaluation.rollout import outcome, phases, play, sight
+from aloha_marl.evaluation.results import Episode, Evaluation, outcome, versions, wilson
 
 __all__ = ["Crossplay", "Episode", "Evaluation", "crossplay", "environment", "evaluate", "fitting"]
 __all__ += ["outcome", "phases", "play", "play_all", "sight", "versions", "wilson"]

@@ -8,10 +8,11 @@ from typing import Any
 
 from aloha_marl.arms import AGENTS
 from aloha_marl.checks import choose
-from aloha_marl.core.observations import SCOPES, WIDENING
+from aloha_marl.core.observations import SCOPES, WIDENING, Layout
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
-from aloha_marl.evaluation.results import Episode, Evaluation
-from aloha_marl.evaluation.rollout import play
+from aloha_marl.envs.per_arm import AgentID
+from aloha_marl.envs.vector_env import AlohaVectorEnv
+from aloha_marl.evaluation.results import Episode, Evaluation, outcome
 from aloha_marl.policies import Policy
 from aloha_marl.tasks import Task
 
@@ -96,3 +97,78 @@ def fitting(policies: Mapping[str, Policy], options: Mapping[str, Any]) -> dict[
                 f"{', '.join(map(repr, sorted(values)))}"
             )
     return {**options, **{name: values.pop() for name, values in wanted.items()}}
+
+
+def play(
+    env: AlohaParallelEnv,
+    policies: Mapping[str, Policy],
+    seed: int,
+    on_step: Callable[[], None] | None = None,
+) -> Episode:
+    """Plays one episode; each policy acts on its own agent's observation and nothing else.
+
+    Args:
+        env: the environment.
+        policies: agent -> policy.
+        seed: seed of the reset.
+        on_step: called after the reset and after every step.
+    """
+    steps = rollout(env, policies, seed)
+    stages = []
+    while True:
+        observations, infos, _ = next(steps)
+        stages.append(infos[env.possible_agents[0]]["stage"])
+        if on_step is not None:
+            on_step()
+        if not env.agents:
+            doing = phases(policies, observations)
+            return outcome(env.task, seed, stages, list(infos.values()), doing)
+
+
+def rollout(
+    env: AlohaParallelEnv | AlohaVectorEnv, policies: Mapping[str, Policy], seed: Any
+) -> Iterator[tuple[dict[AgentID, Any], dict[AgentID, Any], Any]]:
+    """Resets the policies and the environment, then makes a step per iteration.
+
+    Yields:
+        After the reset and after each step: observations, each cut down to its policy's scope, infos,
+        and True if the episode ended in that step; in a vector environment (n,) bools, False at first.
+    """
+    for policy in policies.values():
+        policy.reset()
+    restrict, agents = sight(env, policies), env.possible_agents
+    observations, infos = env.reset(seed=seed)
+    ended = False
+    while True:
+        observations = restrict(observations)
+        yield observations, infos, ended
+        actions = {agent: policies[agent](observations[agent]) for agent in agents}
+        observations, _, terminations, truncations, infos = env.step(actions)
+        ended = terminations[agents[0]] | truncations[agents[0]]
+
+
+def sight(
+    env: AlohaParallelEnv | AlohaVectorEnv, policies: Mapping[str, Policy]
+) -> Callable[[Mapping[AgentID, Any]], dict[AgentID, Any]]:
+    """A function that cuts each agent's observation down to the scope of its policy."""
+    objects = tuple(env.task.objects)
+    parts = {
+        agent: slice(Layout(objects, policy.scope).size)
+        for agent, policy in policies.items()
+        if policy.scope != env.options.scope
+    }
+    return lambda observations: {
+        agent: observation[..., parts[agent]] if agent in parts else observation
+        for agent, observation in observations.items()
+    }
+
+
+def phases(
+    policies: Mapping[str, Policy], observations: Mapping[AgentID, Any]
+) -> dict[AgentID, str]:
+    """Agent -> phase of its policy, given its observation; policies without phases are left out."""
+    return {
+        agent: str(phase(observations[agent]))
+        for agent, policy in policies.items()
+        if (phase := getattr(policy, "phase", None))
+    }

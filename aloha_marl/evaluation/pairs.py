@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,10 @@ import numpy as np
 from aloha_marl.arms import AGENTS, SIDES
 from aloha_marl.envs.rows import row_of
 from aloha_marl.envs.vector_env import AlohaVectorEnv
-from aloha_marl.evaluation.evaluator import fitting
-from aloha_marl.evaluation.results import Episode, Evaluation, versions
-from aloha_marl.evaluation.rollout import outcome, phases, rollout
+from aloha_marl.evaluation.evaluator import fitting, phases, rollout
+from aloha_marl.evaluation.results import Episode, Evaluation, outcome, versions
 from aloha_marl.policies import Policy
 from aloha_marl.tasks import Task
-
-_PER_PAIR = ("scope", "control")
-"""Options that the policies of a pair decide."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +42,7 @@ class Crossplay:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The names, cut to the part after a colon if they still differ then."""
+        """The names after their last colon, or in full if two of those are the same."""
         short = tuple(name.rpartition(":")[2] for name in self.names)
         return short if len(set(short)) == len(short) else self.names
 
@@ -59,7 +55,7 @@ class Crossplay:
     def intervals(self) -> np.ndarray:
         """(n, n, 2) Wilson 95 % intervals of the success rates."""
         intervals = [pair["success_rate_wilson_95"] for pair in self.pairs]
-        return np.reshape(intervals, (len(self.names), -1, 2))
+        return np.reshape(intervals, (*self.rates.shape, 2))
 
     @property
     def alike(self) -> float:
@@ -68,12 +64,12 @@ class Crossplay:
 
     @property
     def strangers(self) -> float:
-        """Mean success rate of the pairs of two policies, NaN if there is one only."""
+        """Mean success rate of the pairs of two policies, NaN if there is only one policy."""
         n = len(self.names)
         return float(self.rates[~np.eye(n, dtype=bool)].mean()) if n > 1 else math.nan
 
     def summary(self) -> str:
-        """The means in a line."""
+        """Both means in a sentence."""
         text = f"mean success: with itself {self.alike:.1%}"
         return text if math.isnan(self.strangers) else f"{text}, strangers {self.strangers:.1%}"
 
@@ -122,33 +118,34 @@ def crossplay(
     results = []
     for names, (arms, fitted) in pairs.items():
         env = AlohaVectorEnv(task, len(seeds), autoreset_mode="NextStep", **fitted)
-        episodes = {}
-        for row, episode in _play_rows(env, arms, seeds):
-            episodes[row] = episode
-            if on_episode is not None:
-                on_episode(episode)
+        episodes = _play_rows(env, arms, seeds, on_episode)
         env.close()
         used = dataclasses.asdict(env.options)
-        in_order = tuple(episodes[row] for row in range(len(seeds)))
-        result = Evaluation(env.task.name, " with ".join(names), used, in_order)
-        own = {name: used.pop(name) for name in _PER_PAIR}
-        results.append(dict(zip(SIDES, names, strict=True)) | own | result.summary())
+        summary = Evaluation(env.task.name, "", used, episodes).summary()
+        own = {name: used.pop(name) for name in ("scope", "control")}
+        results.append(dict(zip(SIDES, names, strict=True)) | own | summary)
     return Crossplay(env.task.name, tuple(policies), tuple(seeds), used, versions(), tuple(results))
 
 
 def _play_rows(
-    env: AlohaVectorEnv, policies: Mapping[str, Policy], seeds: Sequence[int]
-) -> Iterator[tuple[int, Episode]]:
-    """Plays an episode in every row; yields row and episode as they end."""
-    over = np.zeros(len(seeds), bool)
+    env: AlohaVectorEnv,
+    policies: Mapping[str, Policy],
+    seeds: Sequence[int],
+    on_episode: Callable[[Episode], None] | None,
+) -> tuple[Episode, ...]:
+    """Plays an episode in every row, all at once."""
+    episodes: dict[int, Episode] = {}
     stages = []
-    for observations, infos, ended in rollout(env, policies, seeds):
+    steps = rollout(env, policies, seeds)
+    while len(episodes) < len(seeds):
+        observations, infos, ended = next(steps)
         stages.append(infos[env.possible_agents[0]]["stage"])
         # A row that has ended starts again in the next step only, so its last observation is there.
-        for row in np.flatnonzero(ended & ~over).tolist():
+        for row in [row for row in np.flatnonzero(ended).tolist() if row not in episodes]:
             doing = phases(policies, row_of(observations, row))
             last = [row_of(infos[agent], row) for agent in env.possible_agents]
-            yield row, outcome(env.task, seeds[row], [int(s[row]) for s in stages], last, doing)
-        over |= ended
-        if over.all():
-            return
+            reached = [int(stage[row]) for stage in stages]
+            episodes[row] = outcome(env.task, seeds[row], reached, last, doing)
+            if on_episode is not None:
+                on_episode(episodes[row])
+    return tuple(episodes[row] for row in range(len(seeds)))

@@ -7,11 +7,13 @@ import json
 import math
 import platform
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-from aloha_marl.core.metrics import NEVER
-from aloha_marl.tasks import SUCCESS
+from aloha_marl.arms import SIDES
+from aloha_marl.core.metrics import BOTH, NEVER, OWN
+from aloha_marl.tasks import SUCCESS, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +118,59 @@ class Evaluation:
         content |= {"versions": versions(), "summary": self.summary()}
         content |= {"seeds": [episode.seed for episode in self.episodes], "episodes": episodes}
         return json.dumps(content, indent=1) + "\n"
+
+
+def outcome(
+    task: Task,
+    seed: int,
+    stages: Sequence[int],
+    infos: Sequence[Mapping[str, Any]],
+    phases: Mapping[str, str],
+) -> Episode:
+    """The result of an episode.
+
+    Args:
+        task: the task that was played.
+        seed: seed of the reset.
+        stages: the stage after the reset and after every step.
+        infos: the last infos of the left and of the right arm.
+        phases: agent -> phase of its policy at the end.
+    """
+    success, diverged = bool(infos[0]["is_success"]), bool(infos[0]["diverged"])
+    metrics = {name: float(infos[0][name]) for name in BOTH if name in infos[0]}
+    for name in OWN if metrics else ():
+        for side, info in zip(SIDES, infos, strict=True):
+            metrics[f"{side}_{name}"] = float(info[name])
+    return Episode(
+        seed=seed,
+        success=success,
+        steps=len(stages) - 1,
+        stage=max(stages),
+        diverged=diverged,
+        first_steps=tuple(
+            next((step for step, stage in enumerate(stages) if stage >= wanted), None)
+            for wanted in range(1, SUCCESS + 1)
+        ),
+        reason="" if success else _reason(task, stages, diverged, phases),
+        metrics=metrics,
+    )
+
+
+def _reason(task: Task, stages: Sequence[int], diverged: bool, phases: Mapping[str, str]) -> str:
+    """Reason of a failure, in words; the arguments are those of :func:`outcome`."""
+    last = len(stages) - 1
+    if diverged:
+        return f"the simulation diverged in step {last}, from stage {stages[-2]}"
+    best = max(stages)
+    parts = [f"stage {best + 1} was not reached: {task.stages[best]}"]
+    losses = [step for step in range(1, last + 1) if stages[step] < best == stages[step - 1]]
+    if losses:
+        often = f"{len(losses)} times, first " if losses[1:] else ""
+        parts.append(f"stage {best} was lost {often}in step {losses[0]}")
+    doing = ", ".join(f"{agent} {phase}" for agent, phase in phases.items() if phase)
+    if doing:
+        parts.append(f"at the end {doing}")
+    return "; ".join(parts)
 
 
 def versions() -> dict[str, str]:

@@ -17,11 +17,6 @@ from aloha_marl.integrations.requirements import library
 with library("sb3"):
     from stable_baselines3.common.vec_env import VecEnv
 
-_PerAgent = list[Any]
-"""One entry per agent: arrays with a leading N, or nested dicts of them."""
-_Step = tuple[_PerAgent, _PerAgent, np.ndarray, np.ndarray, _PerAgent]
-"""Observations, rewards, terminated and truncated (N,), infos."""
-
 
 class _AgentVecEnv(VecEnv):
     """N environments whose agents are the rows, those of the first environment first.
@@ -33,21 +28,20 @@ class _AgentVecEnv(VecEnv):
     def __init__(self, env: Any, agents: int, observation: spaces.Space[Any], action: Any):
         mode = env.metadata["autoreset_mode"]
         if mode is not AutoresetMode.SAME_STEP:
-            raise ValueError(
-                f"autoreset_mode={mode.value!r} does not fit SB3; valid: "
-                f"{AutoresetMode.SAME_STEP.value!r}"
-            )
+            raise ValueError(f"autoreset_mode={mode.value!r} does not fit SB3; valid: 'SameStep'")
         self.env = env
         self._agents = agents
-        super().__init__(env.num_envs * agents, _flat_space(observation), action)
+        if isinstance(observation, spaces.Dict):
+            observation = spaces.Dict(_flat(observation))
+        super().__init__(env.num_envs * agents, observation, action)
 
     @abc.abstractmethod
-    def _reset(self, seeds: Sequence[int | None]) -> tuple[_PerAgent, _PerAgent]:
-        """Resets the environments; returns observations and infos."""
+    def _by_agent(self, result: Any) -> list[Any]:
+        """Splits what the environment returns: one entry per agent, with a leading N."""
 
     @abc.abstractmethod
-    def _step(self, actions: np.ndarray) -> _Step:
-        """Advances the environments by (N, agents, size) actions."""
+    def _joint(self, actions: np.ndarray) -> Any:
+        """(N, agents, size) actions as the environment takes them."""
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Gives environment i the seed ``seed + i`` at the next reset; all its rows share it."""
@@ -57,7 +51,8 @@ class _AgentVecEnv(VecEnv):
 
     def reset(self) -> Any:
         """Starts all episodes; with the seeds given by :meth:`seed`, if any."""
-        observations, infos = self._reset(self._seeds[:: self._agents])
+        results = self.env.reset(seed=self._seeds[:: self._agents])
+        observations, infos = map(self._by_agent, results)
         self._reset_seeds()
         self._reset_options()
         self.reset_infos = _row_infos(infos)
@@ -74,26 +69,27 @@ class _AgentVecEnv(VecEnv):
     def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Advances all rows; infos of an ended episode are its last, with its last observation."""
         actions = self._actions.reshape(self.env.num_envs, self._agents, -1)
-        observations, rewards, terminated, truncated, by_agent = self._step(actions)
-        infos = _row_infos(by_agent)
-        done = terminated | truncated
+        observations, rewards, *ends, by_agent = map(
+            self._by_agent, self.env.step(self._joint(actions))
+        )
+        terminated, truncated = map(_to_rows, ends)
+        infos, done = _row_infos(by_agent), terminated | truncated
         if done.any():
             ended = _row_infos([agent_infos["final_info"] for agent_infos in by_agent])
-            for row in np.flatnonzero(np.repeat(done, self._agents)).tolist():
+            for row in np.flatnonzero(done).tolist():
                 i, agent = divmod(row, self._agents)
                 self.reset_infos[row] = infos[row]
                 last = _flat(by_agent[agent]["final_obs"][i])
                 infos[row] = ended[row] | {"terminal_observation": last}
-        for info, cut in zip(infos, np.repeat(truncated & ~terminated, self._agents), strict=True):
+        for info, cut in zip(infos, truncated & ~terminated, strict=True):
             info["TimeLimit.truncated"] = bool(cut)
-        return _to_rows(observations), _to_rows(rewards), np.repeat(done, self._agents), infos
+        return _to_rows(observations), _to_rows(rewards), done, infos
 
     def get_images(self) -> Sequence[np.ndarray]:
         """A picture of each environment, for ``render()`` and SB3's video recorder."""
         return self.env.render() or ()
 
     def close(self) -> None:
-        """Closes the environment."""
         self.env.close()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
@@ -139,19 +135,11 @@ class ArmsVecEnv(_AgentVecEnv):
         observation, action = env.single_observation_space(first), env.single_action_space(first)
         super().__init__(env, len(self._names), observation, action)
 
-    def _reset(self, seeds: Sequence[int | None]) -> tuple[_PerAgent, _PerAgent]:
-        observations, infos = self.env.reset(seed=seeds)
-        return self._in_order(observations), self._in_order(infos)
+    def _by_agent(self, result: Any) -> list[Any]:
+        return [result[name] for name in self._names]
 
-    def _step(self, actions: np.ndarray) -> _Step:
-        halves = {name: actions[:, agent] for agent, name in enumerate(self._names)}
-        observations, rewards, terminations, truncations, infos = self.env.step(halves)
-        first = self._names[0]
-        ends = terminations[first], truncations[first]
-        return self._in_order(observations), self._in_order(rewards), *ends, self._in_order(infos)
-
-    def _in_order(self, by_agent: Mapping[str, Any]) -> _PerAgent:
-        return [by_agent[name] for name in self._names]
+    def _joint(self, actions: np.ndarray) -> Any:
+        return {name: actions[:, agent] for agent, name in enumerate(self._names)}
 
 
 class MergedVecEnv(_AgentVecEnv):
@@ -164,16 +152,14 @@ class MergedVecEnv(_AgentVecEnv):
     def __init__(self, env: AlohaSingleAgentVector):
         super().__init__(env, 1, env.single_observation_space, env.single_action_space)
 
-    def _reset(self, seeds: Sequence[int | None]) -> tuple[_PerAgent, _PerAgent]:
-        observations, infos = self.env.reset(seed=seeds)
-        return [observations], [infos]
+    def _by_agent(self, result: Any) -> list[Any]:
+        return [result]
 
-    def _step(self, actions: np.ndarray) -> _Step:
-        observations, rewards, terminated, truncated, infos = self.env.step(actions[:, 0])
-        return [observations], [rewards], terminated, truncated, [infos]
+    def _joint(self, actions: np.ndarray) -> Any:
+        return actions[:, 0]
 
 
-def _to_rows(parts: _PerAgent) -> Any:
+def _to_rows(parts: list[Any]) -> Any:
     """Each agent's (N, ...) arrays as (N x agents, ...); nested dicts of them as flat ones."""
     if isinstance(parts[0], dict):
         flat = [_flat(part) for part in parts]
@@ -181,7 +167,7 @@ def _to_rows(parts: _PerAgent) -> Any:
     return np.stack(parts, axis=1).reshape(-1, *parts[0].shape[1:])
 
 
-def _row_infos(parts: _PerAgent) -> list[dict[str, Any]]:
+def _row_infos(parts: list[Any]) -> list[dict[str, Any]]:
     """Infos as a dict per row, without masks and without the final ones of episodes."""
     by_agent = []
     for infos in parts:
@@ -199,7 +185,3 @@ def _flat(observation: Any) -> Any:
     for key, value in observation.items():
         flat |= _flat(value) if isinstance(value, Mapping) else {key: value}
     return flat
-
-
-def _flat_space(space: spaces.Space[Any]) -> spaces.Space[Any]:
-    return spaces.Dict(_flat(space.spaces)) if isinstance(space, spaces.Dict) else space

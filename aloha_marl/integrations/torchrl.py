@@ -14,6 +14,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
+from aloha_marl.envs.rows import batch_of
 from aloha_marl.envs.vector_env import AlohaVectorEnv
 from aloha_marl.integrations.requirements import library
 
@@ -51,10 +52,8 @@ class AlohaEnv(EnvBase):
     def __init__(self, env: AlohaVectorEnv, device: Any = "cpu"):
         mode = env.metadata["autoreset_mode"]
         if mode is not AutoresetMode.NEXT_STEP:
-            raise ValueError(
-                f"autoreset_mode={mode.value!r} does not fit TorchRL; valid: "
-                f"{AutoresetMode.NEXT_STEP.value!r}"
-            )
+            message = f"autoreset_mode={mode.value!r} does not fit TorchRL; valid: 'NextStep'"
+            raise ValueError(message)
         rows = env.num_envs
         super().__init__(device=device, batch_size=[rows])
         self.group_map: dict[str, list[str]] = env.GROUP_MAP
@@ -76,7 +75,6 @@ class AlohaEnv(EnvBase):
         self.done_spec = Composite(dict.fromkeys(ends, flag), shape=(rows,)).to(device)
 
     def close(self, **how: Any) -> None:
-        """Closes the environment."""
         super().close(**how)
         self._env.close()
 
@@ -94,7 +92,7 @@ class AlohaEnv(EnvBase):
         halves = {agent: actions[:, arm] for arm, agent in enumerate(self._agents)}
         observations, rewards, *_, infos = self._env.step(halves)
         result = self._result(observations, infos)
-        result.set((self._group, "reward"), self._stacked(rewards)[..., None].float())
+        result.set((self._group, "reward"), self._numbers(rewards))
         return result
 
     def _set_seed(self, seed: int | None) -> None:
@@ -102,17 +100,15 @@ class AlohaEnv(EnvBase):
         self._seeds = [None if seed is None else seed + row for row in rows]
 
     def _result(self, observations: Mapping[str, Any], infos: Mapping[str, Any]) -> Any:
-        both = (*self.batch_size, len(self._agents))
-        kept = {agent: {n: infos[agent][n] for n in self._info_names} for agent in self._agents}
+        names = self._info_names
         arms = {
             "observation": self._stacked(observations),
-            "info": {name: v[..., None].float() for name, v in self._stacked(kept).items()},
+            "info": {n: self._numbers({a: infos[a][n] for a in self._agents}) for n in names},
         }
-        terminated = torch.tensor(self._core.terminated)[:, None]
-        truncated = torch.tensor(self._core.truncated)[:, None]
+        terminated, truncated = self._core.terminated[:, None], self._core.truncated[:, None]
         result = {
-            self._group: TensorDict(arms, both),
-            "state": torch.from_numpy(self._env.state()),
+            self._group: TensorDict(arms, (*self.batch_size, len(self._agents))),
+            "state": self._env.state(),
             "done": terminated | truncated,
             "terminated": terminated,
             "truncated": truncated,
@@ -120,14 +116,12 @@ class AlohaEnv(EnvBase):
         return TensorDict(result, self.batch_size).to(self.device)
 
     def _stacked(self, by_agent: Mapping[str, Any]) -> Any:
-        """Stacks each agent's (N, ...) arrays to [N, 2, ...] tensors, nested if those are."""
-        parts = [by_agent[agent] for agent in self._agents]
-        if isinstance(parts[0], Mapping):
-            return {
-                key: self._stacked({agent: by_agent[agent][key] for agent in self._agents})
-                for key in parts[0]
-            }
-        return torch.from_numpy(np.stack(parts, axis=1))
+        """Stacks each agent's (N, ...) arrays to [N, 2, ...], nested if those are."""
+        return batch_of([by_agent[agent] for agent in self._agents], axis=1)
+
+    def _numbers(self, by_agent: Mapping[str, Any]) -> Any:
+        """Stacks each agent's (N,) numbers to [N, 2, 1] of float32."""
+        return self._stacked(by_agent)[..., None].astype(np.float32)
 
     def _grouped(self, arms: Mapping[str, Any], **others: Any) -> Any:
         """Specs of both arms and of the whole as one, on this device."""

@@ -29,7 +29,7 @@ def joint_position_normalized(view: View, targets: np.ndarray) -> np.ndarray:
 def joint_delta(view: View, targets: np.ndarray) -> np.ndarray:
     """Steps from the commanded joints."""
     turn = targets[:, :GRIPPER] - view.commanded
-    return _relative(view, turn / JointDelta.JOINT_STEP, targets, JointDelta.GRIPPER_STEP)
+    return _relative(view, turn / JointDelta.JOINT_STEP, targets)
 
 
 def ee_delta(view: View, targets: np.ndarray) -> np.ndarray:
@@ -38,19 +38,17 @@ def ee_delta(view: View, targets: np.ndarray) -> np.ndarray:
     turn = rotation_vector(rotation @ np.swapaxes(view.command_rot, 1, 2))
     shift = (position - view.command_pos) / EndEffectorDelta.POSITION_STEP
     moves = np.column_stack((shift, turn / EndEffectorDelta.ROTATION_STEP))
-    return _relative(view, moves, targets, EndEffectorDelta.GRIPPER_STEP)
+    return _relative(view, moves, targets)
 
 
-def _relative(
-    view: View, moves: np.ndarray, targets: np.ndarray, gripper_step: float
-) -> np.ndarray:
+def _relative(view: View, moves: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """(N, 7) actions from (N, 6) moves in units of the action.
 
     The gripper's command is not observed. Steps from the measured opening move it on to the end even
     while something between the fingers keeps them from following.
     """
     most = np.abs(moves).max(axis=1, keepdims=True)
-    gripper = (targets[:, GRIPPER:] - view.gripper) / gripper_step
+    gripper = (targets[:, GRIPPER:] - view.gripper) / JointDelta.GRIPPER_STEP  # ee_delta's, too
     return np.column_stack((moves / np.maximum(most, 1.0), np.clip(gripper, -1, 1)))
 
 

@@ -52,7 +52,7 @@ def _orientation(view: View, name: str) -> dict[str, np.ndarray]:
     if YAWS.get(name) == 4:
         return {f"{name}_yaw": np.stack((cos * cos - sin * sin, 2 * cos * sin), axis=1)}
     # The sign of the axis means nothing, so only products remain; in the hand it may be pitched.
-    a, b, c = (view.rotation("tcp") * view[f"{name}_x_axis"][:, :, None]).sum(axis=1).T
+    a, b, c = (view.tcp_rot * view[f"{name}_x_axis"][:, :, None]).sum(axis=1).T
     return {
         f"{name}_yaw": np.stack((cos, sin), axis=1),
         f"{name}_tilt": 4 * np.stack((x * z, y * z), axis=1),

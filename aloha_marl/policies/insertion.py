@@ -6,7 +6,7 @@ import numpy as np
 
 from aloha_marl.arms import BASE_DISTANCE
 from aloha_marl.control.kinematics import rotation_vector
-from aloha_marl.policies.motion import Motion, motion, pick_and_carry, stay, tool_rotation
+from aloha_marl.policies.motion import Motion, pick_and_carry, stay, tool_rotation
 from aloha_marl.policies.styles import Style
 from aloha_marl.policies.view import CLOSED, View
 from aloha_marl.tasks import Insertion
@@ -54,7 +54,9 @@ def insert_peg(view: View, style: Style) -> Motion:
 
     gap = socket[:, 0] - peg[:, 0]
     aside = np.abs(socket - peg)[:, 1:].max(axis=1)
-    tilt = np.abs(view.peg_x_axis - _sign(view) * view.socket_x_axis)[:, 1:].max(axis=1)
+    along = (view.peg_x_axis * view.socket_x_axis).sum(axis=1, keepdims=True)
+    axis = np.where(along < 0, -1.0, 1.0) * view.socket_x_axis  # either end of the peg goes in
+    tilt = np.abs(view.peg_x_axis - axis)[:, 1:].max(axis=1)
     lined_up = presented & (aside < 0.007) & (tilt < 0.1) & (gap < 0.17)
     lined_up &= still | (gap < Insertion.MOUTH)
     ready = _carry(view, "peg", target - (_READY, 0, 0), "lines the peg up with the socket")
@@ -65,20 +67,14 @@ def insert_peg(view: View, style: Style) -> Motion:
     return pick_and_carry(view, "peg", _PITCH + style.pitch, carry)
 
 
-def _sign(view: View) -> np.ndarray:
-    """(N, 1) -1 where peg and socket point opposite ways, else 1: either end goes in."""
-    along = (view.peg_x_axis * view.socket_x_axis).sum(axis=1, keepdims=True)
-    return np.where(along < 0, -1.0, 1.0)
-
-
 def _carry(view: View, name: str, position: np.ndarray, phase: str, speed: float = 0.0) -> Motion:
     """A move that brings a held object to a place, its long axis along the base's x axis.
 
     How the object lies in the hand is measured, so that slipping at the grasp does no harm.
     """
-    axis = np.einsum("nji,nj->ni", view.rotation("tcp"), view[f"{name}_x_axis"])
+    axis = np.einsum("nji,nj->ni", view.tcp_rot, view[f"{name}_x_axis"])
     # Between flat pads it can only pitch. Correcting more than that would make it swing.
     pitch = np.arctan2(np.abs(axis[:, 2]), np.abs(axis[:, 0]))
     rotation = tool_rotation(0.0, np.clip(pitch, *_PITCHES))
     offset = np.einsum("nij,nj->ni", rotation, view[f"{name}_in_tool"])
-    return motion(view, position - offset, rotation, speed, phase=phase)
+    return Motion(position - offset, rotation, speed, phase=phase)

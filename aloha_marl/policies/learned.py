@@ -15,7 +15,8 @@ from aloha_marl.control.modes import GRIPPER, JointDelta
 from aloha_marl.policies.adapters import ADAPTERS
 from aloha_marl.policies.features import features
 from aloha_marl.policies.network import Network
-from aloha_marl.policies.view import CLOSED, OPEN, POLICY_SCOPES, View, task_layout
+from aloha_marl.policies.policy import ArmPolicy
+from aloha_marl.policies.view import CLOSED, OPEN, POLICY_SCOPES, View
 from aloha_marl.tasks import TASKS
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -26,11 +27,8 @@ def network_inputs(view: View, task: str) -> np.ndarray:
     return np.column_stack([*features(view, task).values()]).astype(np.float32)
 
 
-class LearnedPolicy:
-    """Plays one arm with a network.
-
-    Memoryless and vectorised like the scripted experts, and like them it acts in every control mode:
-    the network says how far the commanded joints turn.
+class LearnedPolicy(ArmPolicy):
+    """Plays one arm with a network, which says how far the commanded joints turn.
 
     Args:
         network: network of that arm.
@@ -38,26 +36,14 @@ class LearnedPolicy:
     """
 
     def __init__(self, network: Network, control: str = "joint_position"):
-        self.scope, self.control = network.scope, choose("control", control, ADAPTERS)
+        super().__init__(network.task, network.scope, control)
         self.network = network
-        self._adapt = ADAPTERS[control]
-        self._layout = task_layout(network.task, network.scope)
 
-    def __call__(self, observation: np.ndarray) -> np.ndarray:
-        """Maps (D,) or (N, D) observations to (7,) or (N, 7) actions.
-
-        Raises:
-            ValueError: the observations are not of the network's task and scope.
-        """
-        view = View(observation, self._layout)
+    def actions(self, view: View) -> np.ndarray:
         outputs = self.network(network_inputs(view, self.network.task))
         steps = JointDelta.JOINT_STEP * np.clip(outputs[:, :GRIPPER], -1, 1).astype(float)
         gripper = np.where(outputs[:, GRIPPER:] > 0, OPEN, CLOSED)
-        actions = self._adapt(view, np.column_stack((view.commanded + steps, gripper)))
-        return actions.astype(np.float32).reshape(*observation.shape[:-1], actions.shape[-1])
-
-    def reset(self) -> None:
-        """Starts an episode: nothing to forget."""
+        return ADAPTERS[self.control](view, np.column_stack((view.commanded + steps, gripper)))
 
 
 def load_file(
@@ -85,11 +71,3 @@ def load_file(
     choose("side", side, SIDES)
     choose("scope", scope, (*POLICY_SCOPES, None))
     return LearnedPolicy(Network.load(Path(path), task, side, scope), control)
-
-
-def load_learned(
-    method: str, task: str, side: str, scope: str | None, control: str
-) -> LearnedPolicy:
-    """Like :func:`load_file`, for a network of the package: ``method`` is one of ``METHODS``."""
-    path = WEIGHTS / f"{method}_{task}_{side}.npz"
-    return LearnedPolicy(Network.load(path, task, side, scope, method), control)

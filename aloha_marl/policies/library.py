@@ -5,13 +5,14 @@ from __future__ import annotations
 from aloha_marl.arms import AGENTS, SIDES
 from aloha_marl.checks import choose
 from aloha_marl.control.modes import CONTROLS
-from aloha_marl.policies.learned import load_learned
-from aloha_marl.policies.network import METHODS
+from aloha_marl.policies.learned import WEIGHTS, LearnedPolicy
+from aloha_marl.policies.network import METHODS, Network
+from aloha_marl.policies.noise import UniformPolicy
 from aloha_marl.policies.policy import Policy
-from aloha_marl.policies.scripted import EXPERTS, ScriptedPolicy
+from aloha_marl.policies.scripted import ScriptedPolicy
 from aloha_marl.policies.styles import STYLES
-from aloha_marl.policies.uniform import UniformPolicy
 from aloha_marl.policies.view import POLICY_SCOPES
+from aloha_marl.tasks import TASKS
 
 NAMES = (*STYLES, *METHODS, "random")
 """Policies that :func:`load` knows."""
@@ -44,22 +45,19 @@ def load(
             a scope for which the package has no networks.
     """
     choose("policy", name, NAMES)
-    choose("task", task, EXPERTS)
+    choose("task", task, TASKS)
     choose("scope", scope, (*POLICY_SCOPES, None))
     choose("control", control, CONTROLS)
-    return {
-        agent: _make(name, task, side, scope, control, [seed, i])
-        for i, (agent, side) in enumerate(zip(AGENTS, SIDES, strict=True))
-    }
-
-
-def _make(
-    name: str, task: str, side: str, scope: str | None, control: str, seed: list[int]
-) -> Policy:
-    """The policy of one arm."""
-    if name in METHODS:
-        return load_learned(name, task, side, scope, control)
-    if name == "random":
-        return UniformPolicy(task, scope or POLICY_SCOPES[0], control, seed)
-    style = STYLES[name]
-    return ScriptedPolicy(task, side, scope or style.scope, control, style, seed)
+    policies: dict[str, Policy] = {}
+    for i, (agent, side) in enumerate(zip(AGENTS, SIDES, strict=True)):
+        if name in METHODS:
+            path = WEIGHTS / f"{name}_{task}_{side}.npz"
+            network = Network.load(path, task, side, scope, name)
+            policies[agent] = LearnedPolicy(network, control)
+        elif name == "random":
+            policies[agent] = UniformPolicy(task, scope or POLICY_SCOPES[0], control, [seed, i])
+        else:
+            style = STYLES[name]
+            own = scope or style.scope
+            policies[agent] = ScriptedPolicy(task, side, own, control, style, [seed, i])
+    return policies

@@ -33,30 +33,31 @@ _WIDTH = {"cube": 0.68, "peg": 0.45, "socket": 0.75}
 _ABOVE = {"cube": 0.004, "peg": 0.009, "socket": 0.003}
 """Height of the grasp above an object's middle [m]: lower, the finger tips rub on the table."""
 
-IN_HAND = (0.03, 0.02, 0.025)
+_HAND = (0.03, 0.02, 0.025)
 """Half sizes [m], along the tool's axes, of the zone around the tool centre that is the hand."""
 
 
 @dataclasses.dataclass
 class Motion:
-    """Goal of the tool for the next steps; every field has a leading N.
+    """Goal of the tool for the next steps; fields with a leading N have a row per observation.
 
     Attributes:
-        position: (N, 3) goal of the tool centre point in the base frame [m].
-        rotation: (N, 3, 3) goal orientation of the tool.
-        speed: (N,) speed of a straight move [m/step]; 0 means a free move, straight in joint space.
-        gripper: (N,) 0 closed .. 1 open.
-        phase: (N,) what the arm is doing, in words.
+        position: (3,) or (N, 3) goal of the tool centre point in the base frame [m].
+        rotation: (3, 3) or (N, 3, 3) goal orientation of the tool.
+        speed: speed of a straight move [m/step], one or (N,); 0 means a free move, straight in
+            joint space.
+        gripper: 0 closed .. 1 open, one or (N,).
+        phase: what the arm is doing, in words, one text or (N,).
     """
 
     position: np.ndarray
     rotation: np.ndarray
-    speed: np.ndarray
-    gripper: np.ndarray
-    phase: np.ndarray
+    speed: float | np.ndarray = 0.0
+    gripper: float | np.ndarray = CLOSED
+    phase: str | np.ndarray = ""
 
     def where(self, condition: np.ndarray, other: Motion) -> Motion:
-        """This motion in the rows where the condition holds, the other one elsewhere."""
+        """This motion in the rows where the (N,) condition holds, the other one elsewhere."""
         return Motion(
             np.where(condition[:, None], self.position, other.position),
             np.where(condition[:, None, None], self.rotation, other.rotation),
@@ -66,28 +67,9 @@ class Motion:
         )
 
 
-def motion(
-    view: View,
-    position: np.ndarray,
-    rotation: np.ndarray,
-    speed: float | np.ndarray = 0.0,
-    gripper: float | np.ndarray = CLOSED,
-    phase: str = "",
-) -> Motion:
-    """A motion whose parts are given once or per row."""
-    n = len(view.commanded)
-    return Motion(
-        np.broadcast_to(position, (n, 3)),
-        np.broadcast_to(rotation, (n, 3, 3)),
-        np.broadcast_to(speed, (n,)),
-        np.broadcast_to(gripper, (n,)),
-        np.broadcast_to(phase, (n,)),
-    )
-
-
 def stay(view: View, gripper: float, phase: str) -> Motion:
     """Holds the commanded pose."""
-    return motion(view, view.command_pos, view.command_rot, 0.001, gripper, phase)
+    return Motion(view.command_pos, view.command_rot, 0.001, gripper, phase)
 
 
 def drive(view: View, goal: Motion, pace: float = 1.0) -> np.ndarray:
@@ -95,12 +77,12 @@ def drive(view: View, goal: Motion, pace: float = 1.0) -> np.ndarray:
 
     Args:
         view: the observation.
-        goal: motion of the tool.
+        goal: motion of the tool, with a row per observation.
         pace: factor of all speeds.
     """
     way = goal.position - view.command_pos
     turn = rotation_vector(np.swapaxes(view.command_rot, -1, -2) @ goal.rotation)
-    straight = goal.speed > 0
+    straight = np.asarray(goal.speed) > 0
     speed = np.where(straight, goal.speed * pace, 1.0)
     share = np.minimum(1, speed / np.maximum(np.linalg.norm(way, axis=1), 1e-9))
     turn_share = np.minimum(1, _MAX_TURN * pace / np.maximum(np.linalg.norm(turn, axis=1), 1e-9))
@@ -148,7 +130,7 @@ def _grasp_azimuth(view: View, name: str) -> np.ndarray:
     return yaw + symmetry * np.round((own - yaw) / symmetry)
 
 
-def inside(view: View, name: str, zone: tuple[float, float, float]) -> np.ndarray:
+def inside(view: View, name: str, zone: tuple[float, float, float] = _HAND) -> np.ndarray:
     """(N,) bool: the object's middle is within +-zone [m] of the tool centre, along its axes."""
     return np.all(np.abs(view[f"{name}_in_tool"]) < zone, axis=1)
 
@@ -158,7 +140,7 @@ def held(view: View, name: str) -> np.ndarray:
     touch = view[f"{name}_touch"] > 0.5
     in_the_air = view[f"{name}_pos"][:, 2] > 0.06  # where the touch of a held object may flicker
     closed = (view.gripper[:, 0] < _WIDTH[name]) & (touch.any(axis=1) | in_the_air)
-    return inside(view, name, IN_HAND) & (touch.all(axis=1) | closed)
+    return inside(view, name) & (touch.all(axis=1) | closed)
 
 
 def _pick(view: View, name: str, pitch: float, above: float) -> Motion:
@@ -171,14 +153,14 @@ def _pick(view: View, name: str, pitch: float, above: float) -> Motion:
     grasp = view[f"{name}_pos"] + (0, 0, above)
     before = grasp - _APPROACH * rotation[:, :, 0]
     offset = np.einsum("nji,nj->ni", rotation, grasp - view.tcp_pos)  # in the grasp's frame
-    turn = rotation_vector(np.swapaxes(view.rotation("tcp"), -1, -2) @ rotation)
+    turn = rotation_vector(np.swapaxes(view.tcp_rot, -1, -2) @ rotation)
     lined_up = (np.abs(offset[:, 1:]) < 0.018).all(axis=1) & (np.linalg.norm(turn, axis=1) < 0.2)
     lined_up &= (offset[:, 0] > -0.03) & (offset[:, 0] < _APPROACH + 0.02)
     opened = (view.gripper[:, 0] > 0.8) | (offset[:, 0] < _APPROACH - 0.03)
     at_object = lined_up & (np.abs(offset) < (0.012, 0.012, 0.018)).all(axis=1)
     gripper = np.where(at_object, CLOSED, OPEN)
-    straight = motion(view, grasp, rotation, 0.012, gripper, f"closes in on the {name}")
-    free = motion(view, before, rotation, 0.0, OPEN, f"goes to the {name}")
+    straight = Motion(grasp, rotation, 0.012, gripper, f"closes in on the {name}")
+    free = Motion(before, rotation, 0.0, OPEN, f"goes to the {name}")
     return straight.where(lined_up & opened, free)
 
 
@@ -197,6 +179,6 @@ def pick_and_carry(
     above = _ABOVE[name] if above is None else above
     grip = held(view, name)
     higher = view.command_pos + (0, 0, 0.05)
-    lift = motion(view, higher, view.command_rot, 0.008, phase=f"lifts the {name}")
+    lift = Motion(higher, view.command_rot, 0.008, phase=f"lifts the {name}")
     plan = lift.where(grip, _pick(view, name, pitch, above))
     return carry.where(grip & (view[f"{name}_pos"][:, 2] > 0.08), plan)

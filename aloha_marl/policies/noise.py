@@ -1,8 +1,12 @@
-"""Noise as a function of the observation, so that noisy policies are memoryless, too."""
+"""Random numbers computed from the observation, so that policies that use them are memoryless, too."""
 
 from __future__ import annotations
 
 import numpy as np
+
+from aloha_marl.control.modes import CONTROLS
+from aloha_marl.policies.policy import ArmPolicy
+from aloha_marl.policies.view import View
 
 _MIX = [
     (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
@@ -38,3 +42,16 @@ class Noise:
         for shift, factor in _MIX:
             mixed = (mixed ^ mixed >> shift) * factor
         return (mixed >> np.uint64(11)) * 2.0**-53
+
+
+class UniformPolicy(ArmPolicy):
+    """Draws every action uniformly between the bounds of the control mode, as before any training."""
+
+    def __init__(self, task: str, scope: str, control: str, seed: int | list[int]):
+        super().__init__(task, scope, control)
+        self._low, self._high = CONTROLS[control].low, CONTROLS[control].high
+        self._noise = Noise(seed, self.layout.size, len(self._low))
+
+    def actions(self, view: View) -> np.ndarray:
+        shares = self._noise.shares(view.observation)
+        return (1 - shares) * self._low + shares * self._high

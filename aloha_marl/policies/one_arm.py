@@ -10,32 +10,25 @@ from collections.abc import Callable
 import numpy as np
 
 from aloha_marl.arms import AGENTS, SIDES
-from aloha_marl.policies.motion import (
-    Motion,
-    drive,
-    held,
-    motion,
-    pick_and_carry,
-    tool_rotation,
-)
-from aloha_marl.policies.policy import Policy
-from aloha_marl.policies.view import CLOSED, View, task_layout
+from aloha_marl.policies.motion import Motion, drive, held, pick_and_carry, tool_rotation
+from aloha_marl.policies.policy import ArmPolicy, Policy
+from aloha_marl.policies.view import CLOSED, View
 
 _FLAT, _STEEP = np.radians(60), np.radians(75)
 
 
 def pick_cube_up(view: View) -> Motion:
     """Lifts the cube off the table and keeps it."""
-    there = motion(view, np.array((0.45, 0, 0.25)), tool_rotation(0.0, _FLAT))
+    there = Motion(np.array((0.45, 0, 0.25)), tool_rotation(0.0, _FLAT))
     return pick_and_carry(view, "cube", _FLAT, there)
 
 
-def bring_cube_to_finger(view: View) -> Motion:
+def press_finger(view: View) -> Motion:
     """Brings the cube to the tips of the partner's fingers and presses it against them."""
     rotation = tool_rotation(0.0, np.radians(15))
     tip = view.partner_tcp_pos + 0.02 * view.partner_tcp_x_axis
-    before = motion(view, tip - (0.10, 0, 0), rotation)
-    press = motion(view, tip, rotation, 0.004)
+    before = Motion(tip - (0.10, 0, 0), rotation)
+    press = Motion(tip, rotation, 0.004)
     ahead = np.all(np.abs(view.tcp_pos - tip)[:, 1:] < 0.03, axis=1)
     return pick_and_carry(view, "cube", _FLAT, press.where(ahead, before))
 
@@ -53,19 +46,14 @@ def put_socket_over_peg(view: View) -> Motion:
 def _join_on_the_table(view: View, name: str, other: str, above: float, rise: float) -> Motion:
     """Takes one object and pushes it along x against the other one, which lies on the table.
 
-    Args:
-        view: the observation.
-        name: name of the object to take.
-        other: name of the one that lies there.
-        above: height of the grasp above its middle [m].
-        rise: height of the held object's middle above the other's when they join [m].
+    The grasp is ``above`` [m] over its middle; when they join, that is ``rise`` [m] over the other's.
     """
     rotation = tool_rotation(0.0, _STEEP)
     offset = np.einsum("ij,nj->ni", rotation, view[f"{name}_in_tool"])
     place = view[f"{other}_pos"] - offset + (0, 0, rise)
-    ready = motion(view, place - (0.17, 0, -0.05), rotation)
-    low = motion(view, place - (0.16, 0, 0), rotation, 0.006)
-    push = motion(view, place - (0.09, 0, 0), rotation, 0.0015)  # slowly: the arm rises as it lags
+    ready = Motion(place - (0.17, 0, -0.05), rotation)
+    low = Motion(place - (0.16, 0, 0), rotation, 0.006)
+    push = Motion(place - (0.09, 0, 0), rotation, 0.0015)  # slowly: the arm rises as it lags
     apart = view[f"{other}_pos"] - view[f"{name}_pos"] + (0, 0, rise)
     straight = (np.abs(apart[:, 1]) < 0.008) & (apart[:, 0] < 0.19)
     level = np.abs(apart[:, 2]) < np.where(apart[:, 0] > 0.135, 0.006, 0.02)
@@ -76,44 +64,29 @@ def _join_on_the_table(view: View, name: str, other: str, above: float, rise: fl
 
 ATTEMPTS: dict[str, tuple[str, str, Callable[[View], Motion]]] = {
     "the left arm picks the cube up": ("transfer_cube", "left", pick_cube_up),
-    "the right arm brings the cube to the idle finger": (
-        "transfer_cube",
-        "right",
-        bring_cube_to_finger,
-    ),
+    "the right arm brings the cube to the idle finger": ("transfer_cube", "right", press_finger),
     "the right arm pushes the peg in on the table": ("insertion", "right", push_peg_in),
     "the left arm puts the socket over the peg": ("insertion", "left", put_socket_over_peg),
 }
 """Name -> task, side, and the motion from an observation."""
 
 
-class OneArm:
+class OneArm(ArmPolicy):
     """Policy of the arm that acts in an attempt."""
-
-    scope, control = "partner", "joint_position"
 
     def __init__(self, attempt: str):
         self.task, self.side, self._plan = ATTEMPTS[attempt]
-        self._layout = task_layout(self.task, self.scope)
+        super().__init__(self.task, "partner", "joint_position")
 
-    def __call__(self, observation: np.ndarray) -> np.ndarray:
-        """(D,) or (N, D) observations to (7,) or (N, 7) actions."""
-        view = View(observation, self._layout)
-        actions = drive(view, self._plan(view)).astype(np.float32)
-        return actions.reshape(*observation.shape[:-1], actions.shape[-1])
-
-    def reset(self) -> None:
-        """Starts an episode: nothing to forget."""
+    def actions(self, view: View) -> np.ndarray:
+        return drive(view, self._plan(view))
 
 
 class Frozen(OneArm):
     """Policy of the other arm: it stays where it started, its gripper closed."""
 
-    def __call__(self, observation: np.ndarray) -> np.ndarray:
-        """(D,) or (N, D) observations to (7,) or (N, 7) actions."""
-        joints = View(observation, self._layout).commanded
-        actions = np.column_stack((joints, np.full(len(joints), CLOSED))).astype(np.float32)
-        return actions.reshape(*observation.shape[:-1], actions.shape[-1])
+    def actions(self, view: View) -> np.ndarray:
+        return np.column_stack((view.commanded, np.full(len(view.commanded), CLOSED)))
 
 
 def alone(attempt: str) -> dict[str, Policy]:

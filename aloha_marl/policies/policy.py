@@ -1,10 +1,15 @@
-"""The protocol that policies follow."""
+"""The protocol that policies follow, and the base of those in the package."""
 
 from __future__ import annotations
 
+import abc
 from typing import Protocol
 
 import numpy as np
+
+from aloha_marl.checks import choose
+from aloha_marl.control.modes import CONTROLS
+from aloha_marl.policies.view import View, task_layout
 
 
 class Policy(Protocol):
@@ -28,3 +33,33 @@ class Policy(Protocol):
     def reset(self) -> None:
         """Starts an episode."""
         ...
+
+
+class ArmPolicy(Policy):
+    """A pure function of the observation, single or in a batch: it acts in any state and needs no reset.
+
+    Args:
+        task: a name in ``TASKS``.
+        scope: scope of the observations to read.
+        control: control mode of the actions.
+    """
+
+    def __init__(self, task: str, scope: str, control: str):
+        self.scope, self.control = scope, choose("control", control, CONTROLS)
+        self.layout = task_layout(task, scope)
+
+    def __call__(self, observation: np.ndarray) -> np.ndarray:
+        """Maps (D,) or (N, D) observations to (7,) or (N, 7) actions.
+
+        Raises:
+            ValueError: the observations are not of this task and scope.
+        """
+        actions = self.actions(View(observation, self.layout)).astype(np.float32)
+        return actions.reshape(*observation.shape[:-1], actions.shape[-1])
+
+    @abc.abstractmethod
+    def actions(self, view: View) -> np.ndarray:
+        """(N, 7) actions for N observations."""
+
+    def reset(self) -> None:
+        """Starts an episode: nothing to forget."""

@@ -5,16 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from aloha_marl.arms import BASE_DISTANCE
-from aloha_marl.policies.motion import (
-    IN_HAND,
-    Motion,
-    held,
-    inside,
-    motion,
-    pick_and_carry,
-    stay,
-    tool_rotation,
-)
+from aloha_marl.policies.motion import Motion, held, inside, pick_and_carry, stay, tool_rotation
 from aloha_marl.policies.styles import Style
 from aloha_marl.policies.view import CLOSED, OPEN, View
 
@@ -34,7 +25,7 @@ _PITCH = np.radians(60)
 
 def give(view: View, style: Style) -> Motion:
     """The right arm: picks the cube up, brings it to the meeting point, lets go, draws back."""
-    cube, meet = view.cube_pos, _meeting_point(style)
+    cube, meet = view.cube_pos, _MEET + (0, 0, style.height)
     pitch = _PITCH + style.pitch
     level = tool_rotation(0.0, pitch)
     # Where the tool must be for the cube to be at the meeting point.
@@ -43,30 +34,30 @@ def give(view: View, style: Style) -> Motion:
     there = _is_at(cube, meet) & (cube[:, 2] > meet[2] - 0.006)
     near = np.linalg.norm(cube - meet, axis=1) < 0.04
     speed = np.where(near, 0.01, 0.0)
-    carry = motion(view, low, level, speed, phase="brings the cube to the meeting point")
-    wait = motion(view, high, level, _RISE, phase="holds the cube out")
+    carry = Motion(low, level, speed, phase="brings the cube to the meeting point")
+    wait = Motion(high, level, _RISE, phase="holds the cube out")
     plan = pick_and_carry(view, "cube", pitch, wait.where(there, carry))
 
     done = _is_at(cube, meet) & ((cube[:, 2] > meet[2] + _CLOCK) | _partner_has_it(view))
     clear = view.gripper[:, 0] > 0.72
     behind = view.command_pos - 0.05 * view.command_rot[:, :, 0]
-    back = motion(view, behind, view.command_rot, 0.015, OPEN, "draws back")
+    back = Motion(behind, view.command_rot, 0.015, OPEN, "draws back")
     release = back.where(clear, stay(view, OPEN, "lets go of the cube"))
-    in_hand = inside(view, "cube", IN_HAND)
+    in_hand = inside(view, "cube")
     plan = release.where(done & in_hand, plan)
     # In the air and not in this hand: the partner's. Keep out of the way.
     retreat = meet + (-0.12, 0, _CLOCK + 0.12)
-    away = motion(view, retreat, level, 0.015, OPEN, "keeps out of the way")
+    away = Motion(retreat, level, 0.015, OPEN, "keeps out of the way")
     return away.where((cube[:, 2] > 0.1) & ~in_hand, plan)
 
 
 def take(view: View, style: Style) -> Motion:
     """The left arm: waits before the meeting point, grips the cube there, holds it."""
-    cube, meet = view.cube_pos, _meeting_point(style)
+    cube, meet = view.cube_pos, _MEET + (0, 0, style.height)
     rotation = tool_rotation(0.0, style.pitch, np.pi / 2)
     forward = rotation[:, 0]
     ready = meet + (0, 0, 0.005) - 0.11 * forward
-    plan = motion(view, ready, rotation, 0.0, OPEN, "waits for the cube")
+    plan = Motion(ready, rotation, 0.0, OPEN, "waits for the cube")
 
     slow = np.linalg.norm(view.cube_linvel, axis=1) < 0.06
     lowest, highest = meet[2] - 0.01, meet[2] + _CLOCK + 0.1
@@ -77,23 +68,14 @@ def take(view: View, style: Style) -> Motion:
     ahead = np.maximum(0, ((cube - view.command_pos) * forward).sum(axis=1))
     goal = cube - np.where(aside < 0.01, 0, ahead)[:, None] * forward
     gripper = np.where(at_cube, CLOSED, OPEN)
-    approach = motion(view, goal, rotation, 0.012, gripper, "closes in on the cube")
+    approach = Motion(goal, rotation, 0.012, gripper, "closes in on the cube")
     plan = approach.where(offered & (slow | at_cube) & (aside < 0.03), plan)
 
     grip = held(view, "cube") & (cube[:, 2] > 0.1)
     rise = np.where(cube[:, 2] < meet[2] + _CLOCK + 0.003, _RISE, 0.0)
-    follow = motion(
-        view,
-        view.command_pos + np.stack((0 * rise, 0 * rise, rise), axis=1),
-        view.command_rot,
-        0.001,
-        phase="holds the cube",
-    )
+    above = view.command_pos + rise[:, None] * (0, 0, 1)
+    follow = Motion(above, view.command_rot, 0.001, phase="holds the cube")
     return follow.where(grip, plan)
-
-
-def _meeting_point(style: Style) -> np.ndarray:
-    return _MEET + (0, 0, style.height)
 
 
 def _is_at(cube: np.ndarray, meet: np.ndarray) -> np.ndarray:

@@ -31,6 +31,7 @@ class View:
         layout: where each quantity stands in it.
 
     Attributes:
+        observation: (N, D) all quantities.
         sees_partner: True if the partner's quantities are observed.
         commanded: (N, 6) commanded joint positions [rad].
         command_pos: (N, 3) commanded position of the tcp in the base frame [m].
@@ -46,7 +47,7 @@ class View:
                 f"observation of shape {observation.shape}; this policy reads "
                 f"({layout.size},) or (N, {layout.size}), scope {layout.scope!r}"
             )
-        self._observation = np.atleast_2d(observation).astype(float)
+        self.observation = np.atleast_2d(observation).astype(float)
         self._layout = layout
         self.sees_partner = layout.scope in ("partner", "full")
         self.commanded = self.joint_pos + self.command_gap
@@ -56,9 +57,10 @@ class View:
         return self[name]
 
     def __getitem__(self, name: str) -> np.ndarray:
-        return self._observation[:, self._layout[name]]
+        return self.observation[:, self._layout[name]]
 
-    def rotation(self, name: str) -> np.ndarray:
-        """(N, 3, 3) orientation of a body from its two observed axes."""
-        x_axis, z_axis = self[f"{name}_x_axis"], self[f"{name}_z_axis"]
+    @property
+    def tcp_rot(self) -> np.ndarray:
+        """(N, 3, 3) orientation of the tcp, from its two observed axes."""
+        x_axis, z_axis = self.tcp_x_axis, self.tcp_z_axis
         return np.stack((x_axis, np.cross(z_axis, x_axis), z_axis), axis=-1)

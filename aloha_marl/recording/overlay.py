@@ -12,9 +12,7 @@ from aloha_marl.envs.parallel_env import AlohaParallelEnv
 from aloha_marl.tasks import SUCCESS
 
 _LEGIBLE = 12
-"""Smallest font size [pixels] of a single line; narrower pictures get two lines."""
-
-_OPACITY = 0.7
+"""Smallest font size of a single line [pixels]; narrower pictures get two lines."""
 
 _DARK, _GREEN, _WHITE, _GREY = (20, 22, 26), (10, 105, 45), (255, 255, 255), (160, 165, 172)
 _REACHED, _SUCCEEDED = (255, 190, 60), (110, 240, 140)
@@ -26,11 +24,11 @@ _BOXES = ""
 class Overlay:
     """A translucent bar at the top of a picture: task, step, time, stage and both arms' rewards.
 
-    The bar turns green on success. It has one line, or two where one is too narrow.
+    It turns green on success. Its texts stand in one line, or in two on narrow pictures.
 
     Args:
         env: environment that is filmed.
-        width: width of the whole picture [pixels], which may show several cameras.
+        width: width of the whole picture, of one camera or several [pixels].
 
     Attributes:
         height: height of the bar [pixels].
@@ -68,7 +66,7 @@ class Overlay:
         stage = int(core.progress.stage[0])
         behind = Image.fromarray(picture[: self.height])
         colour = _GREEN if stage == SUCCESS else _DARK
-        bar = Image.blend(behind, Image.new("RGB", behind.size, colour), _OPACITY)
+        bar = Image.blend(behind, Image.new("RGB", behind.size, colour), alpha=0.7)
         pen = ImageDraw.Draw(bar)
         halves = self._texts(int(core.progress.elapsed[0]), stage, core.rewards[0].tolist())
         tops = (0, self.height - self._line)
@@ -86,30 +84,24 @@ class Overlay:
         for i in range(SUCCESS):
             left = x + i * self._pitch
             fill = (_SUCCEEDED if stage == SUCCESS else _REACHED) if i < stage else None
-            pen.rectangle(
-                (left, base - self._box, left + self._box - 1, base - 1), fill, fill or _GREY
-            )
+            corners = (left, base - self._box, left + self._box - 1, base - 1)
+            pen.rectangle(corners, fill, fill or _GREY)
 
-    def _texts(
-        self, step: int, stage: int, rewards: Sequence[float]
-    ) -> tuple[tuple[str, ...], ...]:
+    def _texts(self, step: int, stage: int, rewards: Sequence[float]) -> list[list[str]]:
         """Texts of the two halves of the bar."""
         reached = "success" if stage == SUCCESS else f"stage {stage}"
-        left, right = (f"{side} {_short(r)}" for side, r in zip(SIDES, rewards, strict=True))
-        return (
-            (self._env.task.name, f"step {step}", f"{step * CONTROL_TIMESTEP:.2f} s"),
-            (reached, _BOXES, f"reward {left}", right),
-        )
+        short = (f"{r:g}" if r == round(r) else f"{r:.2f}" for r in rewards)
+        left, right = (f"{side} {text}" for side, text in zip(SIDES, short, strict=True))
+        return [
+            [self._env.task.name, f"step {step}", f"{step * CONTROL_TIMESTEP:.2f} s"],
+            [reached, _BOXES, f"reward {left}", right],
+        ]
 
-    def _arrange(self, variants: tuple[tuple[str, ...], ...]) -> list[int]:
-        """Offsets [pixels] at which the texts of a half begin, and the end of the half."""
+    def _arrange(self, variants: Sequence[Sequence[str]]) -> list[int]:
+        """Left edges of the texts of a half and its end [pixels], with room for all variants."""
         boxes = (SUCCESS - 1) * self._pitch + self._box
         places = [self._gap]
         for texts in zip(*variants, strict=True):
             widest = max(boxes if t == _BOXES else self._font.getlength(t) for t in texts)
             places.append(places[-1] + round(widest) + self._gap)
         return places
-
-
-def _short(reward: float) -> str:
-    return f"{reward:g}" if reward == round(reward) else f"{reward:.2f}"

@@ -29,10 +29,7 @@ _STAY = 1.0
 
 
 class _Cut(Exception):  # noqa: N818  (no error: a person's wish)
-    """The episode is cut short; the next seed is larger by ``increment``."""
-
-    def __init__(self, increment: int):
-        self.increment = increment
+    """The episode is cut short, by a key or because the window is closed."""
 
 
 class Playback:
@@ -54,50 +51,42 @@ class Playback:
         self._policies = policies
         self._viewer: Viewer = env.viewer
         self._viewer.on_key = self.press
-        self._cut: int | None = None
+        self._increment: int | None = None  # of the seed, once a key cuts the episode short
         self._seed = 0
 
     def press(self, key: int) -> None:
-        """Handles a pressed key, in any thread.
-
-        Args:
-            key: GLFW's code; keys without a meaning here are ignored.
-        """
+        """Handles a pressed key, given GLFW's code, in any thread; other keys are ignored."""
         if key == SPACE:
             self.paused = not self.paused
         elif key in (ENTER, BACKSPACE):
-            self._cut = int(key == ENTER)
+            self._increment = int(key == ENTER)
 
     def episodes(self, seed: int) -> Iterator[Episode]:
-        """Results of the episodes that are played to their end.
-
-        Args:
-            seed: seed of the first.
-        """
+        """Plays from this seed on; yields the results of episodes that are not cut short."""
         self._seed = seed
         while True:
             try:
                 yield play(self._env, self._policies(self._seed), self._seed, self._attend)
                 self._attend(_STAY)
                 self._seed += 1
-            except _Cut as cut:
+            except _Cut:
                 if not self._viewer.is_open:
                     return
-                self._seed += cut.increment
+                self._seed += self._increment or 0
+                self._increment = None
 
     def _attend(self, seconds: float = 0.0) -> None:
-        """Waits while paused, or for some seconds, and handles keys; called after every step."""
+        """Waits while paused and for some seconds; raises if the episode is cut short."""
         until = time.monotonic() + seconds
         self._caption()
-        while self._viewer.is_open and self._cut is None:
+        while self._viewer.is_open and self._increment is None:
             if not self.paused and time.monotonic() >= until:
                 return
             if self._viewer.place():
                 self._env.set_state(self._env.get_state())
             self._viewer.redraw()
             self._caption()
-        cut, self._cut = self._cut or 0, None
-        raise _Cut(cut)
+        raise _Cut
 
     def _caption(self) -> None:
         progress = self._env.core.progress

@@ -21,15 +21,6 @@ _STYLES = ({"color": "tab:blue", "lw": 2.5}, {"color": "tab:orange", "lw": 1.5, 
 _BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "frameon": False}
 """Placement of a legend beside its panel."""
 
-_CELL = 0.62
-"""Size of a cell of the heat map [inches]."""
-
-_COLOURS = "cividis"
-"""A sequential colour map that is legible with any kind of colour blindness."""
-
-_GAP = 0.25
-"""Distance between the heat map's matrix and its means [cells]."""
-
 
 def plot_episode(
     task: str | Task,
@@ -51,7 +42,7 @@ def plot_episode(
         ValueError: an unknown ending, option or value.
         RuntimeError: matplotlib is missing; the message says how to install it.
     """
-    figure = _figure_class()(figsize=(9, 7), layout="constrained")
+    figure = _figure((9, 7))
     env = environment(task, policies, **options)
     stages, rewards, paid, openings = [], [], [], []
 
@@ -67,7 +58,7 @@ def plot_episode(
     env.close()
     time = np.arange(len(stages)) * CONTROL_TIMESTEP
     terms = env.core.terms
-    heights = (4, *(2, 2)[: 2 if terms else 1], 3)
+    heights = (4, 2, 2, 3) if terms else (4, 2, 3)
     panels = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     top, *middle, bottom = panels
 
@@ -82,7 +73,10 @@ def plot_episode(
     if terms:
         _plot_terms(middle, time, np.array(paid), terms)
     else:
-        _plot_rewards(middle[0], time, np.array(rewards))
+        for values, style in zip(np.transpose(rewards), _STYLES, strict=True):
+            middle[0].step(time, values, where="post", **style)
+        middle[0].set(ylabel="reward", ylim=(-0.25, max(1, np.nanmax(rewards)) + 0.25))
+        middle[0].yaxis.get_major_locator().set_params(integer=True)
     # A gripper may be pushed wider than its actuator opens it.
     bottom.set(ylim=(-0.05, max(1.0, np.nanmax(openings)) + 0.05), xlabel="time [s]")
     bottom.set(ylabel="gripper, measured\n(0 closed, 1 open)")
@@ -94,35 +88,23 @@ def plot_episode(
             panel.axvline(time[-1], color="tab:green", zorder=1)
     if episode.success:
         top.plot(time[-1], SUCCESS, "o", color="tab:green", ms=8)
-    figure.suptitle(_title(env.task.name, episode), color="tab:green" if episode.success else "0.2")
+    result = "success" if episode.success else "diverged" if episode.diverged else "no success"
+    title = f"{env.task.name}, seed {seed}: {result} after {episode.steps} steps, {time[-1]:.2f} s"
+    figure.suptitle(title, color="tab:green" if episode.success else "0.2")
     _save(figure, path)
     return episode
-
-
-def _plot_rewards(panel: Any, time: np.ndarray, rewards: np.ndarray) -> None:
-    """Plots both arms' (t, 2) rewards."""
-    for values, style in zip(rewards.T, _STYLES, strict=True):
-        panel.step(time, values, where="post", **style)
-    panel.set(ylabel="reward", ylim=(-0.25, max(1, np.nanmax(rewards)) + 0.25))
-    panel.yaxis.get_major_locator().set_params(integer=True)
 
 
 def _plot_terms(
     panels: list[Any], time: np.ndarray, paid: np.ndarray, terms: tuple[str, ...]
 ) -> None:
-    """Plots the sums (t, 2, T) that the terms of a dense reward have paid, a panel per arm."""
+    """Plots what the T terms of a dense reward have paid in sum (t, 2, T), a panel per arm."""
     paid = paid - paid[0]
     for panel, side, levels in zip(panels, SIDES, np.moveaxis(paid, 1, 0), strict=True):
         panel.stackplot(time, levels.T, labels=terms, step="post", alpha=0.85)
         panel.set(ylabel=f"earned,\n{side} arm", ylim=(0, 1))
     handles, labels = panels[0].get_legend_handles_labels()
     panels[0].legend(handles[::-1], labels[::-1], fontsize=8, **_BESIDE)
-
-
-def _title(task: str, episode: Episode) -> str:
-    result = "success" if episode.success else "diverged" if episode.diverged else "no success"
-    seconds = episode.steps * CONTROL_TIMESTEP
-    return f"{task}, seed {episode.seed}: {result} after {episode.steps} steps, {seconds:.2f} s"
 
 
 def draw_heat_map(result: Crossplay, path: str | Path) -> None:
@@ -137,23 +119,22 @@ def draw_heat_map(result: Crossplay, path: str | Path) -> None:
         RuntimeError: matplotlib is missing; the message says how to install it.
     """
     n = len(result.names)
-    size = max(5.5, 3 + _CELL * n), 2.4 + _CELL * n
-    figure = _figure_class()(figsize=size, layout="constrained")
+    figure = _figure((max(5.5, 3 + 0.62 * n), 2.4 + 0.62 * n))  # a cell is 0.62 inches wide
     axes = figure.subplots()
-    edges = np.array([*range(n + 1), n + _GAP, n + 1 + _GAP])
-    percent = np.full((n + 2, n + 2), np.nan)  # with the gap
+    edges = np.array([*range(n + 1), n + 0.25, n + 1.25])  # a gap before the means
+    percent = np.full((n + 2, n + 2), np.nan)  # NaN in the gap
     percent[:n, :n] = 100 * result.rates
     percent[:n, -1], percent[-1, :n] = percent[:n, :n].mean(axis=1), percent[:n, :n].mean(axis=0)
     percent[-1, -1] = percent[:n, :n].mean()
-    mesh = axes.pcolormesh(edges, edges, percent, cmap=_COLOURS, vmin=0, vmax=100, lw=1, ec="white")
+    # Cividis is legible with any kind of colour blindness.
+    style = {"cmap": "cividis", "vmin": 0, "vmax": 100, "lw": 1, "ec": "white"}
+    mesh = axes.pcolormesh(edges, edges, percent, **style)
     middles = (edges[:-1] + edges[1:]) / 2
     for (i, j), value in np.ndenumerate(percent):
         if not math.isnan(value):
-            ink = "white" if value < 50 else "black"
-            weight = "bold" if i == j < n else "normal"
-            place = {"ha": "center", "va": "center", "weight": weight}
-            axes.text(middles[j], middles[i], f"{value:.0f}", color=ink, **place)
-
+            style = {"ha": "center", "va": "center", "color": "white" if value < 50 else "black"}
+            style["weight"] = "bold" if i == j < n else "normal"
+            axes.text(middles[j], middles[i], f"{value:.0f}", **style)
     shown = [*range(n), n + 1]
     labels = [*result.labels, "mean"]
     axes.set_xticks(middles[shown], labels, rotation=40, ha="left", rotation_mode="anchor")
@@ -176,8 +157,8 @@ def _save(figure: Any, path: str | Path) -> None:
     figure.savefig(path, dpi=100)
 
 
-def _figure_class() -> Any:
-    """Matplotlib's ``Figure``; without matplotlib a ``RuntimeError`` says how to install it."""
+def _figure(size: tuple[float, float]) -> Any:
+    """A figure [inches]; without matplotlib a ``RuntimeError`` says how to install it."""
     try:
         # Not pyplot: that keeps every figure, and opens a window where there is a screen.
         from matplotlib.figure import Figure
@@ -185,4 +166,4 @@ def _figure_class() -> Any:
         raise RuntimeError(
             f"no plots without {error.name}: pip install 'aloha_marl[cli]'"
         ) from error
-    return Figure
+    return Figure(figsize=size, layout="constrained")

@@ -13,20 +13,6 @@ import mujoco
 
 from aloha_marl.tasks import Task
 
-_RENAMED = {"front_close": "vis"}
-"""gym-aloha's name of a camera -> its name here."""
-
-
-def _folder() -> Path:
-    package = importlib.util.find_spec("gym_aloha")
-    if package is None or package.origin is None:
-        raise ModuleNotFoundError(
-            "visuals='gym_aloha' draws the files of gym-aloha, which is not installed: "
-            "pip install --no-deps gym-aloha",
-            name="gym_aloha",
-        )
-    return Path(package.origin).parent / "assets"
-
 
 def load_gym_aloha(task: Task, ours: mujoco.MjModel) -> mujoco.MjModel:
     """gym-aloha's model of a task, with all cameras of ours; its qpos has the same order.
@@ -35,12 +21,19 @@ def load_gym_aloha(task: Task, ours: mujoco.MjModel) -> mujoco.MjModel:
         ModuleNotFoundError: gym-aloha is not installed.
         FileNotFoundError: it has no scene of that name.
     """
-    path = _folder() / f"bimanual_viperx_{task.name}.xml"
+    package = importlib.util.find_spec("gym_aloha")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError(
+            "visuals='gym_aloha' draws the files of gym-aloha, which is not installed: "
+            "pip install --no-deps gym-aloha",
+            name="gym_aloha",
+        )
+    path = Path(package.origin).parent / "assets" / f"bimanual_viperx_{task.name}.xml"
     if not path.is_file():
         raise FileNotFoundError(f"gym-aloha has no scene for the task {task.name!r}: no {path}")
     spec = mujoco.MjSpec.from_file(str(path))
     for camera in spec.cameras:
-        camera.name = _RENAMED.get(camera.name, camera.name)
+        camera.name = camera.name.replace("front_close", "vis")  # our name of it
     for geom in spec.geoms:
         geom.group = 0  # there 1 is no mere scenery
     have = {camera.name for camera in spec.cameras}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes.util
+import functools
 import importlib
 import os
 import re
@@ -36,8 +37,6 @@ _UNFREEABLE: list[mujoco.Renderer] = []
 
 _PROCESSES: set[int] = set()
 """This process, once it has drawn, and those it was forked from that had drawn before."""
-
-_software_checked = False
 
 
 def _keep_contexts_of_parent() -> None:
@@ -133,12 +132,9 @@ def free_context(renderer: mujoco.Renderer) -> None:
         renderer.close()
 
 
+@functools.cache
 def warn_of_software() -> None:
     """Warns if a processor draws beside an NVIDIA device; checks once in a process."""
-    global _software_checked
-    if _software_checked:
-        return
-    _software_checked = True
     if not has_nvidia():
         return
     try:

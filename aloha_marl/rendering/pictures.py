@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import mujoco
 import numpy as np
@@ -60,15 +60,12 @@ class Pictures:
                 return self._renderer(False).depth(*self.drawable(row), camera)
         return None
 
-    def observe(self, cameras: Iterable[str], rows: Iterable[int]) -> dict[str, np.ndarray]:
+    def observe(self, cameras: Sequence[str], rows: Iterable[int]) -> dict[str, np.ndarray]:
         """Camera -> (m, height, width, 3) uint8 pictures of those simulations."""
         renderer = self._renderer(observed=True)
-        drawn: dict[str, list[np.ndarray]] = {camera: [] for camera in cameras}
-        for row in rows:
-            model, data = self.drawable(row)
-            for camera, pictures in drawn.items():
-                pictures.append(renderer.draw(model, data, camera))
-        return {camera: np.stack(pictures) for camera, pictures in drawn.items()}
+        scenes = map(self.drawable, rows)  # one at a time
+        drawn = [[renderer.draw(*scene, camera) for camera in cameras] for scene in scenes]
+        return dict(zip(cameras, map(np.stack, zip(*drawn, strict=True)), strict=True))
 
     def close(self) -> None:
         """Frees the OpenGL contexts; the next picture makes new ones."""

@@ -74,12 +74,11 @@ class Viewer:
         """
         if self.handle is None:
             self._open()
-        window: Any = self.handle
-        if not window.is_running():
+        if not self.is_open:
             return
         self._copy()
         with contextlib.suppress(mujoco.UnexpectedError):  # it may have been closed just now
-            window.sync()
+            self.handle.sync()
         now = time.perf_counter()
         self._due = max(self._due + CONTROL_TIMESTEP, now)
         time.sleep(self._due - now)
@@ -177,13 +176,13 @@ def check_screen() -> None:
     """
     if not sys.platform.startswith("linux"):
         return
-    screens = ("DISPLAY", "WAYLAND_DISPLAY")
-    if not any(map(os.environ.get, screens)):
+    screens = {name: os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")}
+    named = ", ".join(f"{name}={screen}" for name, screen in screens.items() if screen)
+    if not named:
         raise RuntimeError(f"there is no screen, neither {' nor '.join(screens)} is set")
     with ThreadPoolExecutor(1) as thread:  # in this one OpenGL may be in use otherwise
         reason = thread.submit(_screen_problem).result()
     if reason is not None:
-        named = ", ".join(f"{name}={os.environ[name]}" for name in screens if os.environ.get(name))
         raise RuntimeError(
             f"{named} can't be drawn on ({reason}); if a library is missing, install it, on Debian or "
             "Ubuntu with 'apt-get install libgl1'"

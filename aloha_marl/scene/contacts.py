@@ -73,7 +73,7 @@ def add_contact_sensors(spec: mujoco.MjSpec, scene: SceneSpec) -> None:
         for geom in scene.geoms(first):
             for other in scene.geoms(second):
                 sensor = spec.add_sensor(
-                    name=f"contact:{geom}:{other}",
+                    name=f"{first}:{second}/{geom}:{other}",
                     type=mujoco.mjtSensor.mjSENS_CONTACT,
                     objtype=mujoco.mjtObj.mjOBJ_GEOM,
                     objname=geom,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import mujoco
@@ -17,17 +17,14 @@ _MESH = mujoco.mjtGeom.mjGEOM_MESH
 _COLLISION_GROUP = 3
 
 _Combine = Callable[[np.ndarray, np.ndarray], np.ndarray]
+_Limits = Mapping[str, tuple[float, float]]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Effect:
-    """What some of the numbers drawn do to one field of the model.
+    """Changes (e,) elements of a flattened field by the numbers drawn at ``draws``, (e,) too.
 
-    Attributes:
-        field: name of the field.
-        elements: (e,) which numbers of the flattened field change.
-        draws: (e,) by which of the numbers drawn each of them does.
-        combine: nominal values and numbers drawn to new values.
+    Their new values are ``combine(nominal values, numbers drawn)``.
     """
 
     field: str
@@ -41,25 +38,19 @@ _Effects = tuple[list[str], list[_Effect]]
 
 
 def _effect(
-    model: mujoco.MjModel,
-    field: str,
-    groups: Sequence[Iterable[int]],
-    combine: _Combine = np.multiply,
+    model: mujoco.MjModel, field: str, groups: Sequence[Any], combine: _Combine = np.multiply
 ) -> _Effect:
     """Draw i changes all numbers in those rows of the field that ``groups[i]`` lists."""
     array = getattr(model, field)
-    width = array.size // len(array)
-    elements, draws = [], []
-    for draw, rows in enumerate(groups):
-        for row in rows:
-            elements += range(row * width, (row + 1) * width)
-            draws += [draw] * width
-    return _Effect(field, np.array(elements, int), np.array(draws, int), combine)
+    index = np.arange(array.size).reshape(len(array), -1)
+    pairs = [(element, i) for i, rows in enumerate(groups) for element in index[rows].ravel()]
+    elements, draws = np.array(pairs, int).reshape(-1, 2).T
+    return _Effect(field, elements, draws, combine)
 
 
 def _object_mass(model: mujoco.MjModel, objects: Sequence[str]) -> _Effects:
     bodies = [[model.body(name).id] for name in objects]
-    dofs = [range(first, first + 6) for first in (model.body(name).dofadr[0] for name in objects)]
+    dofs = [model.body(name).dofadr[0] + np.arange(6) for name in objects]
     return list(objects), [
         *(_effect(model, f"body_{name}", bodies) for name in ("mass", "inertia", "subtreemass")),
         _effect(model, "dof_M0", dofs),
@@ -71,18 +62,15 @@ def _object_mass(model: mujoco.MjModel, objects: Sequence[str]) -> _Effects:
 
 def _object_size(model: mujoco.MjModel, objects: Sequence[str]) -> _Effects:
     bodies, geoms, boxes = [], [], []
-    for name in objects:
-        body = model.body(name)
-        first, count = body.geomadr[0], body.geomnum[0]
+    for body in map(model.body, objects):
         bodies.append([body.id])
-        geoms.append(range(first, first + count))
-        volume = model.body_bvhadr[body.id]
-        boxes.append(range(volume, volume + model.body_bvhnum[body.id]))
+        geoms.append(body.geomadr[0] + np.arange(body.geomnum[0]))
+        boxes.append(model.body_bvhadr[body.id] + np.arange(model.body_bvhnum[body.id]))
         meshes = [model.geom(i).name for i in geoms[-1] if model.geom_type[i] == _MESH]
         if meshes:
             raise ValueError(
                 f"randomization 'object_size' can't scale the mesh geoms {', '.join(meshes)} of "
-                f"{name!r}; boxes, spheres, capsules, cylinders and ellipsoids can be"
+                f"{body.name!r}; boxes, spheres, capsules, cylinders and ellipsoids can be"
             )
     return list(objects), [
         _effect(model, "body_ipos", bodies),
@@ -93,7 +81,7 @@ def _object_size(model: mujoco.MjModel, objects: Sequence[str]) -> _Effects:
 
 def _friction(model: mujoco.MjModel, objects: Sequence[str]) -> _Effects:
     # A contact has the larger friction of its two geoms: only all of them together scale it.
-    return ["all"], [_effect(model, "geom_friction", [range(model.ngeom)])]
+    return ["all"], [_effect(model, "geom_friction", [np.arange(model.ngeom)])]
 
 
 def _actuator_gain(model: mujoco.MjModel, objects: Sequence[str]) -> _Effects:
@@ -112,19 +100,16 @@ def _colour(model: mujoco.MjModel, objects: Sequence[str]) -> _Effects:
     def tint(colour: np.ndarray, factor: np.ndarray) -> np.ndarray:
         return np.minimum(colour * factor, 1)
 
-    plain = [
-        i
-        for i in range(model.ngeom)
-        if model.geom_matid[i] < 0 and model.geom_group[i] != _COLLISION_GROUP
-    ]
-    names = [model.mat(i).name for i in range(model.nmat)] + [model.geom(i).name for i in plain]
-    labels = [f"{name}/{channel}" for name in names for channel in ("red", "green", "blue")]
-    effects, first = [], 0
-    for field, rows in (("mat_rgba", range(model.nmat)), ("geom_rgba", plain)):
-        elements = np.array([4 * row + channel for row in rows for channel in range(3)], int)
-        draws = np.arange(first, first + len(elements))
-        effects.append(_Effect(field, elements, draws, tint))
-        first += len(elements)
+    plain = np.flatnonzero((model.geom_matid < 0) & (model.geom_group != _COLLISION_GROUP))
+    labels, effects = [], []
+    for field, element, rows in (
+        ("mat_rgba", model.mat, np.arange(model.nmat)),
+        ("geom_rgba", model.geom, plain),
+    ):
+        elements = (4 * rows[:, None] + np.arange(3)).ravel()
+        effects.append(_Effect(field, elements, len(labels) + np.arange(elements.size), tint))
+        names = [element(row).name for row in rows]
+        labels += [f"{name}/{channel}" for name in names for channel in ("red", "green", "blue")]
     return labels, effects
 
 
@@ -190,7 +175,7 @@ def check_ranges(ranges: Any) -> dict[str, tuple[float, float]]:
             raise ValueError(f"randomization of {name!r} is unknown; valid: {', '.join(RANGES)}")
         pair = tuple(limits) if isinstance(limits, Sequence) else ()
         numeric = all(isinstance(x, numbers.Real) and math.isfinite(x) for x in pair)
-        if isinstance(limits, str) or len(pair) != 2 or not numeric or pair[0] > pair[1]:
+        if len(pair) != 2 or not numeric or pair[0] > pair[1]:
             raise ValueError(
                 f"randomization {name!r} must be two finite numbers (low, high), got {limits!r}"
             )
@@ -213,32 +198,22 @@ class Randomization:
         fields: of the model that change.
     """
 
-    def __init__(
-        self,
-        ranges: Mapping[str, tuple[float, float]],
-        model: mujoco.MjModel,
-        objects: Sequence[str],
-    ):
-        names: list[str] = []
-        limits: list[tuple[float, float]] = []
-        effects: list[_Effect] = []
-        self._sizes: slice | None = None
-        for kind in RANGES:
-            if kind not in ranges:
-                continue
+    def __init__(self, ranges: _Limits, model: mujoco.MjModel, objects: Sequence[str]):
+        names, limits = [], []
+        self._effects: list[tuple[_Effect, np.ndarray]] = []
+        for kind in filter(ranges.__contains__, RANGES):
             first = len(names)
-            labels, parts = RANGES[kind].effects(model, objects)
+            labels, effects = RANGES[kind].effects(model, objects)
             names += [f"{kind}/{label}" for label in labels]
             limits += [ranges[kind]] * len(labels)
-            effects += [dataclasses.replace(part, draws=part.draws + first) for part in parts]
-            if kind == "object_size":
-                self._sizes = slice(first, len(names))
+            for effect in effects:
+                nominal = getattr(model, effect.field).ravel()[effect.elements]
+                shifted = dataclasses.replace(effect, draws=effect.draws + first)
+                self._effects.append((shifted, nominal))
         self.names = tuple(names)
-        self.fields = tuple(dict.fromkeys(effect.field for effect in effects))
+        self.fields = tuple(dict.fromkeys(effect.field for effect, _ in self._effects))
+        self._sizes = [i for i, name in enumerate(names) if name.startswith("object_size/")]
         self._low, self._high = np.reshape(limits, (-1, 2)).T
-        self._effects = [
-            (effect, getattr(model, effect.field).ravel()[effect.elements]) for effect in effects
-        ]
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """(P,) numbers for an episode."""
@@ -253,4 +228,4 @@ class Randomization:
 
     def object_scale(self, draws: np.ndarray) -> np.ndarray | None:
         """(m, k) factors of the objects' sizes in (m, P) numbers drawn; None if they don't vary."""
-        return None if self._sizes is None else draws[:, self._sizes]
+        return draws[:, self._sizes] if self._sizes else None

@@ -8,7 +8,6 @@ body; its colours come from a palette texture.
 from __future__ import annotations
 
 import itertools
-from collections import defaultdict
 
 import mujoco
 import numpy as np
@@ -26,28 +25,20 @@ def merge_visuals(spec: mujoco.MjSpec) -> None:
     Geoms with a name, a texture or transparency stay as they are.
     """
     model = spec.compile()
-    geoms: dict[int, list[mujoco.MjsGeom]] = defaultdict(list)
-    for geom in spec.geoms:
-        if _mergeable(model, geom):
-            geoms[model.geom_bodyid[geom.id]].append(geom)
-    geoms = {body: group for body, group in geoms.items() if len(group) > 1}
-    if not geoms:
+    mergeable = [geom for geom in range(model.ngeom) if _mergeable(model, geom)]
+    groups = itertools.groupby(mergeable, model.geom_bodyid.__getitem__)  # sorted by it
+    by_body = {body: ids for body, group in groups if len(ids := list(group)) > 1}
+    if not by_body:
         return
-    by_body = {body: [geom.id for geom in group] for body, group in geoms.items()}
-    names = {body: model.body(body).name for body in by_body}
-    for geom in itertools.chain(*geoms.values()):
+    colours = {i: tuple(_rgba(model, i)[:3]) for i in itertools.chain(*by_body.values())}
+    for geom in [geom for geom in spec.geoms if geom.id in colours]:
         spec.delete(geom)
     used = {geom.meshname for geom in spec.geoms}
-    for mesh in list(spec.meshes):
-        if mesh.name not in used:
-            spec.delete(mesh)
+    for mesh in [mesh for mesh in spec.meshes if mesh.name not in used]:
+        spec.delete(mesh)
 
-    colours, swatches = np.unique(
-        [_rgba(model, geom)[:3] for geom in itertools.chain(*by_body.values())],
-        axis=0,
-        return_inverse=True,
-    )
-    row = np.repeat((colours * 255).round().astype(np.uint8), _SWATCH, axis=0)
+    swatches = sorted(set(colours.values()))
+    row = np.repeat((np.array(swatches) * 255).round().astype(np.uint8), _SWATCH, axis=0)
     palette = np.tile(row, (_SWATCH, 1, 1))
     spec.add_texture(
         name="palette",
@@ -60,31 +51,26 @@ def merge_visuals(spec: mujoco.MjSpec) -> None:
     material = spec.add_material(name="palette", specular=0.45, shininess=0.3)
     material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "palette"
 
-    swatch = iter(swatches.ravel())
     meshes: dict[bytes, str] = {}  # both arms share theirs
     for body, ids in by_body.items():
-        vertices, normals, texture = [], [], []
-        for geom in ids:
-            corners, directions = _triangles(model, geom)
-            vertices.append(corners.reshape(-1, 3))
-            normals.append(directions.reshape(-1, 3))
-            middle = (next(swatch) + 0.5) / len(colours)
-            texture.append(np.tile((middle, 0.5), (len(vertices[-1]), 1)))
-        points = np.concatenate(vertices)
+        name = model.body(body).name
+        parts = [_triangles(model, i) for i in ids]
+        points, normals = (np.reshape(np.concatenate(x), (-1, 3)) for x in zip(*parts, strict=True))
+        middles = [((swatches.index(colours[i]) + 0.5) / len(swatches), 0.5) for i in ids]
+        texture = np.repeat(middles, [corners.size // 3 for corners, _ in parts], axis=0)
         key = points.round(9).tobytes()
         if key not in meshes:
-            meshes[key] = f"merged:{names[body]}"
+            meshes[key] = f"merged:{name}"
             spec.add_mesh(
                 name=meshes[key],
                 uservert=points.ravel(),
-                usernormal=np.concatenate(normals).ravel(),
-                usertexcoord=np.concatenate(texture).ravel(),
+                usernormal=normals.ravel(),
+                usertexcoord=texture.ravel(),
                 userface=np.arange(len(points)),
                 inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL,
             )
-        parent = spec.worldbody if body == 0 else spec.body(names[body])
-        parent.add_geom(
-            name=f"visual:{names[body]}",
+        spec.body(name).add_geom(
+            name=f"visual:{name}",
             type=_MESH,
             meshname=meshes[key],
             material="palette",
@@ -95,14 +81,13 @@ def merge_visuals(spec: mujoco.MjSpec) -> None:
         )
 
 
-def _mergeable(model: mujoco.MjModel, geom: mujoco.MjsGeom) -> bool:
-    i = geom.id
-    material = model.geom_matid[i]
+def _mergeable(model: mujoco.MjModel, geom: int) -> bool:
+    material = model.geom_matid[geom]
     textured = material >= 0 and (model.mat_texid[material] >= 0).any()
-    known = int(model.geom_type[i]) in map(int, (_BOX, _MESH))
-    silent = not (model.geom_contype[i] or model.geom_conaffinity[i])
-    opaque = _rgba(model, i)[3] == 1
-    return bool(silent and known and opaque and not textured and not geom.name)
+    known = int(model.geom_type[geom]) in map(int, (_BOX, _MESH))
+    silent = not (model.geom_contype[geom] or model.geom_conaffinity[geom])
+    opaque = _rgba(model, geom)[3] == 1
+    return silent and known and opaque and not textured and not model.geom(geom).name
 
 
 def _rgba(model: mujoco.MjModel, geom: int) -> np.ndarray:
@@ -131,12 +116,8 @@ def _box_triangles(size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     corners, normals = [], []
     for axis, sign in itertools.product(range(3), (-1.0, 1.0)):
         normal, first, second = sign * np.roll(np.eye(3), -axis, axis=0)
-        square = (
-            normal - first - second,
-            normal + first - second,
-            normal + first + second,
-            normal - first + second,
-        )
+        around = ((-1, -1), (1, -1), (1, 1), (-1, 1))
+        square = [normal + u * first + v * second for u, v in around]
         # Counter-clockwise seen from outside: a mirrored frame turns the other way round.
         turn = (0, 1, 2, 0, 2, 3) if sign > 0 else (0, 2, 1, 0, 3, 2)
         corners += [square[i] for i in turn]

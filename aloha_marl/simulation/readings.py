@@ -15,7 +15,7 @@ from aloha_marl.simulation.extents import Extents
 
 
 class Readings:
-    """Views of the sensors of n simulations, refreshed by :meth:`update`.
+    """Live views of the sensors of n simulations, refreshed by :meth:`update`.
 
     ``readings["tcp_pos"]`` is the (n, 2, 3) quantity of that name in the table of
     :mod:`aloha_marl.scene.sensors`, of the left and of the right arm. The objects' frame of reference is
@@ -82,34 +82,39 @@ class Readings:
         size = max(part.stop for part in of_object.values())
         block = self._arms[:, :, first : first + k * size].reshape(n, len(SIDES), k, size)
         self._of_objects = {name: block[..., part] for name, part in of_object.items()}
-        self._no_touch = np.zeros((n, len(SIDES), k, len(FINGERS)), bool)
+        self._no_touch = np.zeros((n, len(SIDES), k), bool)
+        self.finger_touch = np.zeros((n, len(SIDES), k, len(FINGERS)), bool)
+        self._opening = np.empty_like(self._closed)
+        self.gripper = self._opening[:, :, :1]
+        # Live, like the sensors' own, and written in place.
+        self._computed = {
+            "gripper": self.gripper,
+            "gripper_vel": self._opening[:, :, 1:],
+            "command_gap": np.empty_like(self["joint_pos"]),
+            "partner_gripper": self.gripper[:, ::-1],
+            **{f"{name}_touch": self.finger_touch[:, :, i] for i, name in enumerate(self.objects)},
+        }
         self.extents = Extents(model, scene, n)
+        self.any_touch = False
         self.update()
 
     def update(self) -> None:
         """Computes what the sensors do not measure themselves, from their current values."""
-        opening = self._left_finger - self._right_finger
+        opening = np.subtract(self._left_finger, self._right_finger, out=self._opening)
         opening *= 0.5 / GRIPPER_SPAN
         opening -= self._closed
-        self.gripper = opening[:, :, :1]
+        np.subtract(self._targets, self._sensed["joint_pos"], out=self._computed["command_gap"])
         self._contacts: np.ndarray | None = None
         self._clearances: np.ndarray | None = None
-        self.any_touch = self._finger_pairs.any()
-        self.finger_touch = self._no_touch
-        self.touch = self.grip = self._no_touch[..., 0]
+        self.touch = self.grip = self._no_touch
         if self.any_touch:
-            self.finger_touch = self._finger_pairs.touching().reshape(self._no_touch.shape)
+            self.finger_touch[:] = False
+        self.any_touch = self._finger_pairs.any()
+        if self.any_touch:
+            self.finger_touch[:] = self._finger_pairs.touching().reshape(self.finger_touch.shape)
             one, other = self.finger_touch[..., 0], self.finger_touch[..., 1]
             self.touch = one | other
             self.grip = one & other & (self.gripper > self.extents.least_opening)
-        self._computed = {
-            "gripper": self.gripper,
-            "gripper_vel": opening[:, :, 1:],
-            "command_gap": self._targets - self._sensed["joint_pos"],
-            "partner_gripper": self.gripper[:, ::-1],
-        }
-        for i, name in enumerate(self.objects):
-            self._computed[f"{name}_touch"] = self.finger_touch[:, :, i]
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self._sensed[name] if name in self._sensed else self._computed[name]

@@ -4,7 +4,7 @@ Run with AgileRL 2.58.0: ``pip install torch -e '.[agilerl]'``. What it needs:
 
 * The package peft, without which ``import agilerl.algorithms`` fails; the extra installs it.
 * A loop of one's own: ``train_multi_agent_on_policy`` clears the ends of episodes before it stores them, so
-  that advantages run on into the next episode. Here a time limit is also told from a success.
+  that advantages run on into the next episode. Here a time limit also differs from a success.
 * Names that differ before the last ``_``: ``arm_0`` and ``arm_1`` would share networks, whose observations
   and advantages ``IPPO.learn`` puts into different orders. The arms' own names are right.
 * ``action_std_init`` is the logarithm of the deviation, and must not be negative; it is set afterwards.

@@ -32,6 +32,9 @@ OPTIONS: dict[str, Any] = {"control": "joint_delta", "reward": "dense"}
 HELD_OUT = 100_000
 """First seed of the evaluation: no training starts from it or from those above."""
 
+Draw = Callable[[Axes, Sequence[Mapping[str, float]]], None]
+"""Draws a learning curve."""
+
 
 def parser(
     description: str | None, num_envs: int, steps: int | None = None
@@ -40,13 +43,14 @@ def parser(
     made = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    made.add_argument("--task", choices=TASKS, default="transfer_cube", help="what is learned")
+    add = made.add_argument
+    add("--task", choices=TASKS, default="transfer_cube", help="what is learned")
     if steps is not None:
-        made.add_argument("--steps", type=int, default=steps, help="control steps of all rows")
-    made.add_argument("--num-envs", type=int, default=num_envs, help="environments side by side")
-    made.add_argument("--seed", type=int, default=0, help="of networks, actions and starts")
-    made.add_argument("--episodes", type=int, default=100, help="episodes of the evaluation")
-    made.add_argument("--out", type=Path, default=Path("out"), help="folder for PNG and JSON")
+        add("--steps", type=int, default=steps, help="control steps of all environments")
+    add("--num-envs", type=int, default=num_envs, help="environments side by side")
+    add("--seed", type=int, default=0, help="of networks, actions and starts")
+    add("--episodes", type=int, default=100, help="episodes of the evaluation")
+    add("--out", type=Path, default=Path("out"), help="folder for PNG and JSON")
     return made
 
 
@@ -192,19 +196,12 @@ class Run:
         """Prints a line above the progress bar."""
         self._console.print(text)
 
-    def finish(
-        self,
-        learned: Mapping[str, Policy],
-        draw: Callable[[Axes, Sequence[Mapping[str, float]]], None] = draw_return,
-    ) -> Path:
+    def finish(self, learned: Mapping[str, Policy], draw: Draw = draw_return) -> None:
         """Evaluates, prints the table of `aloha-marl eval` and writes a JSON, its picture and weights.
 
         Args:
             learned: agent -> policy.
             draw: draws the learning curve.
-
-        Returns:
-            The JSON file: the training, its curve and the evaluation.
         """
         task, episodes = self.arguments.task, self.arguments.episodes
         with progress(self._console, task, episodes) as done:
@@ -232,11 +229,8 @@ class Run:
                 policy.network.save(files[-1])
         for file in files:
             self._console.print(file, soft_wrap=True)
-        return path
 
-    def _plot(
-        self, path: Path, draw: Callable[[Axes, Sequence[Mapping[str, float]]], None]
-    ) -> None:
+    def _plot(self, path: Path, draw: Draw) -> None:
         """Writes the picture of the learning curve."""
         figure = Figure(figsize=(6, 4), layout="constrained")
         axes = figure.add_subplot()

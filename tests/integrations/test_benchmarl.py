@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import smoke
 import torch
 import train_benchmarl
 from tensordict import TensorDict
@@ -66,7 +67,7 @@ def test_specs(task: str) -> None:
 @pytest.mark.parametrize("algorithm", ["mappo", "ippo"])
 def test_an_arm_acts_by_its_own_observation(algorithm: str, tmp_path: Path) -> None:
     """One arm at a time acts as both do together."""
-    arguments = ["--num-envs", "4", "--algorithm", algorithm, "--out", str(tmp_path)]
+    arguments = [*smoke.PPO, "--algorithm", algorithm, "--out", str(tmp_path)]
     policy = train_benchmarl.build(train_benchmarl.parse(arguments)).policy
     seen = torch.randn(1, len(AGENTS), 59)
     with torch.no_grad(), set_exploration_type(ExplorationType.DETERMINISTIC):
