@@ -19,16 +19,37 @@ def choose(option: str, value: Any, valid: Collection[Any]) -> Any:
 
 
 def is_whole(value: Any) -> bool:
-    """Whether it is a whole number, NumPy's included; True and False are none."""
+    """True for whole numbers, NumPy's included; True and False are none."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def at_least(least: int, option: str, value: Any) -> int:
-    """Returns ``value`` as an int if it is a whole number of at least ``least``.
+def at_least(least: int, option: str, value: Any, most: int = 2**31 - 1) -> int:
+    """Returns ``value`` as an int if it is a whole number from ``least`` to ``most``.
 
     Raises:
         ValueError: it is not.
     """
-    if not is_whole(value) or value < least:
-        raise ValueError(f"{option}={value!r} must be a whole number of at least {least}")
+    if not is_whole(value) or not least <= value <= most:
+        raise ValueError(f"{option}={value!r} must be a whole number from {least} to {most}")
     return int(value)
+
+
+def checked_seed(value: Any) -> int | None:
+    """Returns a seed of one environment as an int, or None; gym-aloha's starts take 32 bits.
+
+    Raises:
+        ValueError: it is no such seed.
+    """
+    return None if value is None else at_least(0, "seed", value, 2**32 - 1)
+
+
+def names_of(option: str, value: Any) -> tuple[str, ...]:
+    """Returns ``value`` as a tuple if it is a non-empty list or tuple of names.
+
+    Raises:
+        ValueError: it is not.
+    """
+    listed = isinstance(value, list | tuple) and len(value) > 0
+    if not listed or not all(isinstance(name, str) and name for name in value):
+        raise ValueError(f"{option}={value!r} must be a non-empty tuple or list of names")
+    return tuple(value)

@@ -51,7 +51,8 @@ class Digest:
     def add(self, value: Any) -> None:
         """Adds dicts, sequences, dataclasses, arrays, numbers and texts."""
         if dataclasses.is_dataclass(value):
-            names = sorted(field.name for field in dataclasses.fields(value))
+            # A state's ``scene`` is a hash of names, which may change.
+            names = sorted({field.name for field in dataclasses.fields(value)} - {"scene"})
             self.add({name: getattr(value, name) for name in names})
         elif isinstance(value, Mapping):
             for key, part in value.items():

@@ -194,11 +194,21 @@ def narrowest(env: aloha_marl.AlohaParallelEnv, name: str) -> float:
     return half
 
 
-def in_hand(env: aloha_marl.AlohaParallelEnv, qpos: np.ndarray, side: str, name: str) -> np.ndarray:
-    """The same positions, with the object between the closed fingers of that arm."""
+def in_hand(
+    env: aloha_marl.AlohaParallelEnv,
+    qpos: np.ndarray,
+    side: str,
+    name: str,
+    apart: float | None = None,
+) -> np.ndarray:
+    """The same positions, with the object between the closed fingers of that arm.
+
+    The gap between them is a share of the object's width, or 1 mm less than it.
+    """
     qpos = qpos.copy()
     arm = ARM * SIDES.index(side)
-    finger = PADS_MEET + narrowest(env, name) - 0.0005
+    half = narrowest(env, name)
+    finger = PADS_MEET + (half - 0.0005 if apart is None else half * apart)
     qpos[arm + len(JOINTS) : arm + ARM] = finger, -finger
     data = mujoco.MjData(env.model)
     data.qpos[:] = qpos

@@ -9,6 +9,7 @@ from helpers import make
 import aloha_marl
 from aloha_marl.arms import GRIPPER_SPAN, JOINT_LIMITS, JOINTS
 from aloha_marl.control.kinematics import forward, rotation_matrix, rotation_vector
+from aloha_marl.control.limits import Limits
 from aloha_marl.control.modes import CONTROLS, Control, EndEffectorDelta
 
 LOW, HIGH = np.transpose(JOINT_LIMITS)
@@ -191,6 +192,25 @@ def test_rows_do_not_depend_on_one_another(name: str, rng: np.random.Generator) 
         for i in range(0, len(ctrl) - n + 1, n + 5):
             rows = slice(i, i + n)
             np.testing.assert_array_equal(part.targets(actions[rows], ctrl[rows]), whole[rows])
+
+
+@pytest.mark.parametrize("speed", [None, 3.14, 1.0])
+def test_limits(speed: float | None, rng: np.random.Generator) -> None:
+    """What is commanded is within the actuators' limits and a step of what was, else as asked for."""
+    model = aloha_marl.parallel_env("transfer_cube").model
+    limits = Limits(model, 50, speed)
+    low, high = (bound.reshape(2, 8) for bound in model.actuator_ctrlrange.T)
+    before = rng.uniform(low, high, (50, 2, 8))
+    asked = before + rng.uniform(-2, 2, before.shape) * (high - low)
+    asked[:5] = before[:5]
+    most = np.full(8, np.inf)
+    most[:6] = np.inf if speed is None else 0.02 * speed
+    ctrl = before.copy()
+    limits.write(asked.copy(), ctrl)
+    want = np.clip(np.clip(asked, before - most, before + most), low, high)
+    np.testing.assert_array_equal(ctrl, want)
+    for bound in (low, high):
+        assert (ctrl == bound).any(axis=0).all() or speed is not None
 
 
 @pytest.mark.parametrize("name", DELTAS)

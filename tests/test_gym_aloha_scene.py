@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -15,7 +16,6 @@ import pytest
 from helpers import SMALL, make, sample
 from test_gym_aloha import IDS
 
-from aloha_marl.rendering import gym_aloha as gym_aloha_scene
 from aloha_marl.rendering.renderer import camera_names
 from aloha_marl.tasks import TransferCube
 
@@ -177,13 +177,13 @@ def test_bad_input(task: str) -> None:
 
 def test_not_installed(task: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without its files the error says how to get them; nothing else misses them."""
-    monkeypatch.setattr(gym_aloha_scene.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="pip install --no-deps gym-aloha"):
         make(task, visuals="gym_aloha")
     env = make(task, obs_type="pixels", **SMALL)
     env.reset(seed=0)
     env.close()
     empty = ModuleSpec("gym_aloha", None, origin=str(tmp_path / "__init__.py"))
-    monkeypatch.setattr(gym_aloha_scene.importlib.util, "find_spec", lambda name: empty)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: empty)
     with pytest.raises(FileNotFoundError, match=f"no scene for the task '{task}'"):
         make(task, visuals="gym_aloha")

@@ -353,6 +353,27 @@ def test_state_and_maps(task: str, scope: str, rng: np.random.Generator) -> None
             np.testing.assert_array_equal(joined[7 * i : 7 * i + 7], actions[agent])
 
 
+@pytest.mark.parametrize("scope", SCOPES)
+def test_bounds_are_kept(task: str, scope: str, rng: np.random.Generator) -> None:
+    """Whatever the state, observations and ``state()`` end at the declared bounds, at both of them."""
+    env = make(task, scope=scope)
+    env.reset(seed=0)
+    box = env.observation_space("left_arm")
+    views = []
+    for _ in range(20):
+        qpos, qvel, ctrl = random_state(env, rng)
+        for name in objects(env):
+            qpos[free_joint(env, name)[0]][:3] = 50 * rng.normal(size=3)
+        put(env, qpos, 1000 * qvel, ctrl)
+        check(env)
+        views.append(observed(env))
+        assert all(view in box for view in views[-1])
+        assert env.state() in env.state_space
+    seen = np.concatenate(views)
+    for bound in (box.low, box.high):
+        assert (seen == bound).any(axis=0).sum() >= 6
+
+
 def test_bounds_are_rarely_needed(task: str, rng: np.random.Generator) -> None:
     """Clipping to the declared bounds is for accidents: slewed random play hardly meets them."""
     env = make(task)

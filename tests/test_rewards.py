@@ -73,23 +73,34 @@ def test_experts_earn_nearly_all(task: str) -> None:
 def test_front_doors_pay_alike(task: str) -> None:
     """The team's reward is the mean of the shares, step by step, also for both arms as one agent."""
     own, team = make(task, **DENSE), make(task, reward="dense")
-    single = aloha_marl.AlohaSingleAgent(make(task, **DENSE))
+    wrapped = BaseParallelWrapper(make(task, **DENSE))
+    singles = [aloha_marl.AlohaSingleAgent(env) for env in (make(task, **DENSE), wrapped)]
+    batch = aloha_marl.AlohaVectorEnv(task, 2, **DENSE, autoreset_mode="NextStep")
+    both = aloha_marl.AlohaSingleAgentVector(batch)
     arms = experts(task)
     observations, _ = own.reset(seed=4)
-    team.reset(seed=4)
-    single.reset(seed=4)
+    for env in (team, *singles):
+        env.reset(seed=4)
+    both.reset(seed=[4, 4])
     while own.agents:
         actions = {agent: arms[agent](observations[agent]) for agent in AGENTS}
         observations, shares, *_, told = own.step(actions)
         _, rewards, *_, also_told = team.step(actions)
-        _, reward, *_, merged = single.step(np.concatenate([actions[agent] for agent in AGENTS]))
         mean = (shares["left_arm"] + shares["right_arm"]) / 2
-        assert rewards["left_arm"] == rewards["right_arm"] == reward == mean
+        assert rewards["left_arm"] == rewards["right_arm"] == mean
         assert told == also_told
-        for side, agent in zip(SIDES, AGENTS, strict=True):
-            for term in TASKS[task].terms:
-                assert merged[f"{side}_reward_{term}"] == told[agent][f"reward_{term}"]
+        joint = np.concatenate([actions[agent] for agent in AGENTS])
+        _, rows, *_, all_merged = both.step(np.tile(joint, (2, 1)))
+        assert rows.tolist() == [mean, mean]
+        for merged in (*(single.step(joint) for single in singles), None):
+            if merged is not None:
+                assert merged[1] == mean
+            infos = {k: v[1] for k, v in all_merged.items()} if merged is None else merged[-1]
+            for side, agent in zip(SIDES, AGENTS, strict=True):
+                for term in TASKS[task].terms:
+                    assert infos[f"{side}_reward_{term}"] == told[agent][f"reward_{term}"]
     assert team.agents == []
+    both.close()
 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS)

@@ -20,7 +20,7 @@ from helpers import (
 
 from aloha_marl.arms import FINGERS, SIDES
 from aloha_marl.tasks import TASKS, Insertion, TransferCube
-from aloha_marl.tasks.base import CLEARANCE, START_HEIGHT
+from aloha_marl.tasks.base import CLEARANCE, PUT_DOWN, START_HEIGHT
 
 LIFTED = 5 * CLEARANCE
 
@@ -173,7 +173,48 @@ def test_transfer_is_not_cheated(story: list[Situation], most: int) -> None:
     assert max(stages(TransferCube(), *story)) == most
 
 
+@pytest.mark.parametrize(
+    ("carried", "held", "most"), [(CARRY, HOLD, 4), (CARRY - 1, HOLD, 2), (CARRY, HOLD - 1, 3)]
+)
+def test_transfer_needs_every_step(carried: int, held: int, most: int) -> None:
+    """As many steps as the task asks for are enough, one less is not."""
+    assert max(stages(TransferCube(), *[cube("right")] * carried, *[cube("left")] * held)) == most
+
+
 STEPS = Insertion.HOLD_STEPS
+
+
+@pytest.mark.parametrize(("steps", "most"), [(STEPS, 4), (STEPS - 1, 3)])
+def test_insertion_needs_every_step(steps: int, most: int) -> None:
+    """The same of the steps in which the peg touches the pin."""
+    assert max(stages(Insertion(), *[both("peg pin")] * steps)) == most
+
+
+LYING = [(True, LIFTED), (False, 0.0), (False, 0.9 * PUT_DOWN)]
+"""Contact with the table and height [m] of an object that lies on it."""
+
+
+@pytest.mark.parametrize(("contact", "height"), LYING)
+def test_transfer_starts_again_from_the_table(contact: bool, height: float) -> None:
+    """A cube on the table, by its contact or by its height alone, must be carried again."""
+    lying = Situation(
+        ("cube",), contacts=("table cube",) * contact, clearance={"cube": height}
+    )
+    story = [*[cube("right")] * CARRY, lying, *[cube("left")] * HOLD]
+    assert max(stages(TransferCube(), *story)) == 2
+
+
+@pytest.mark.parametrize("name", Insertion.objects)
+@pytest.mark.parametrize(("contact", "height"), LYING)
+def test_insertion_is_in_mid_air(name: str, contact: bool, height: float) -> None:
+    """Neither object may be on the table, by its contact or by its height alone."""
+    story = Situation(
+        ("peg", "socket"),
+        ("right peg", "left socket"),
+        contacts=("peg socket", "peg pin", *(f"table {name}",) * contact),
+        clearance={"peg": LIFTED, "socket": LIFTED, name: height},
+    )
+    assert max(stages(Insertion(), both(), *[story] * STEPS)) == 2
 
 
 def test_insertion_success() -> None:
@@ -316,6 +357,23 @@ def test_grip_on_the_real_scene(task: str) -> None:
             assert not readings.grips(SIDES[1 - i], name).any()
             assert not readings.contact("table", name).any()
             assert readings.clearance(name)[0] > CLEARANCE
+
+
+@pytest.mark.parametrize("scale", [0.4, 1.0, 2.0])
+@pytest.mark.parametrize(("apart", "gripped"), [(0.9, True), (0.3, False)])
+def test_closed_finger_tips_do_not_grip(
+    task: str, scale: float, apart: float, gripped: bool
+) -> None:
+    """Pads grip what they are round, whatever its size; they don't if it is wider than their gap."""
+    env = make(task, randomization={"object_size": (scale, scale)})
+    env.reset(seed=0)
+    home = env.model.key("home").qpos
+    for name in objects(env):
+        for side in SIDES:
+            put(env, in_hand(env, home, side, name, apart))
+            readings = env.core.readings
+            assert all(readings.finger_touches(side, name, finger)[0] for finger in FINGERS)
+            assert readings.grips(side, name)[0] == gripped
 
 
 def test_clearance(task: str, rng: np.random.Generator) -> None:

@@ -31,7 +31,7 @@ PolicyOption = Annotated[str, typer.Option(help=f"One of {', '.join(policies.NAM
 
 @contextlib.contextmanager
 def usage_errors() -> Iterator[None]:
-    """Turns a ``ValueError`` into an error of usage, with its message and exit code 2."""
+    """Turns a ``ValueError`` into a usage error with its message and exit code 2."""
     try:
         yield
     except ValueError as error:

@@ -187,7 +187,7 @@ def diagnose(machine: Machine | None = None, attempt: Callable[[], Drawing] = dr
 
 
 def _findings(machine: Machine, library: str, drawing: Drawing) -> tuple[Finding, ...]:
-    """All problems of drawing with this library; at least one if there are no pictures."""
+    """Problems of drawing with this library; at least one if there are no pictures."""
     found = list(_no_pictures(machine, library)) if drawing.error else []
     if drawing.error and not found:
         found = [(f"{library} fails.", f"MUJOCO_GL chooses another of: {', '.join(BACKENDS)}")]
@@ -250,10 +250,8 @@ def _nvidia_unused(machine: Machine, drawing: Drawing) -> list[tuple[str, str]]:
         wrong = "NVIDIA's driver is loaded, but no device is let into this container."
         found.append((wrong, docker))
     if not machine.has_library("EGL_nvidia"):
-        wrong = (
-            "libEGL_nvidia is missing: the driver's libraries for graphics are not let into this "
-        )
-        wrong += "container. (Outside of one: not installed.)"
+        wrong = "libEGL_nvidia is missing: the driver's libraries for graphics are not let into "
+        wrong += "this container. (Outside of one: not installed.)"
         found.append((wrong, f"{docker}  # or graphics"))
     variable = "__EGL_VENDOR_LIBRARY_FILENAMES"
     if not machine.has_icd() and machine.environ.get(variable):

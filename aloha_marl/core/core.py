@@ -6,6 +6,7 @@ Every front door is a thin layer over :class:`Core`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -59,6 +60,9 @@ class Core:
         self._substeps = round(CONTROL_TIMESTEP / self.model.opt.timestep)
         objects = [name for name, _ in scene.objects]
         self.randomization = Randomization(options.randomization, self.model, objects)
+        names = (task.name, self.model.names, self.randomization.names)
+        digest = hashlib.blake2b(repr(names).encode(), digest_size=8).digest()
+        self._scene = int.from_bytes(digest, "little")
         self._starts = Starts(task, options.start, self.model, self.randomization)
         self.simulation = simulate(self.model, self.randomization.fields)
         self.num_envs = n = self.simulation.num_envs
@@ -144,7 +148,7 @@ class Core:
         if not strict:
             stage = cast(GymAlohaTask, self.task).gym_aloha_stage(readings)
         if np.count_nonzero(diverged):
-            # MuJoCo has put it back to zero: nothing is reached there.
+            # It has been put back to zero: nothing is reached there.
             stage = np.where(diverged, 0, stage)
             earned = np.where(diverged[:, None, None], progress.earned, earned)
         return progress.but(
@@ -172,7 +176,20 @@ class Core:
             **vars(self.progress.take(rows)),
             physics=self.simulation.get_state(rows),
             metrics=self._metrics.values[rows] if self._metrics else np.empty((len(rows), 0)),
+            scene=np.full(len(rows), self._scene, np.uint64),
         )
+
+    def fitted(self, state: State, rows: int) -> State:
+        """The state, checked, with that many rows; one of a single row is repeated.
+
+        Raises:
+            ValueError: it is no state of such an environment; nothing has changed.
+        """
+        if not isinstance(state, State) or len(state) not in (1, rows):
+            kind = f"{len(state)} rows" if isinstance(state, State) else type(state).__name__
+            raise ValueError(f"a state of {kind} can't be put into {rows} rows")
+        self.get_state(np.arange(1)).check_fits(state)
+        return state if len(state) == rows else state.take(np.zeros(rows, int))
 
     def set_state(self, rows: np.ndarray, state: State) -> None:
         """Goes back to a state; the same actions then give the same results bit for bit."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aloha_marl.arms import AGENTS
-from aloha_marl.checks import at_least, choose
+from aloha_marl.checks import at_least, choose, names_of
 from aloha_marl.control.modes import CONTROLS
 from aloha_marl.core.observations import SCOPES
 from aloha_marl.core.rewards import CREDITS, REWARDS
@@ -21,6 +21,9 @@ OBS_TYPES = ("state", "pixels", "pixels_agent_pos")
 PICTURE_MODES = ("rgb_array", "depth_array")
 RENDER_MODES = (*PICTURE_MODES, "human")
 RENDER_QUALITIES = ("fast", "high")
+
+_MOST_PIXELS = 2**14
+"""Largest width or height of a picture that is asked of OpenGL."""
 
 
 def make_task(task: str | Task) -> Task:
@@ -38,8 +41,8 @@ class Options:
 
     Attributes:
         obs_type: "state", "pixels" (own wrist camera and ``top``) or "pixels_agent_pos" (both).
-        scope: what one arm may know: "partner", "local", "proprioception" or "full".
-        control: what the actions mean: "joint_position", "joint_position_normalized", "joint_delta" or
+        scope: the part of the scene an arm observes: "partner", "local", "proprioception" or "full".
+        control: meaning of the actions: "joint_position", "joint_position_normalized", "joint_delta" or
             "ee_delta".
         reward: "staged" (the stage at every step), "sparse" (1 on success) or "dense" (each arm's own
             progress, at most 1 in an episode).
@@ -50,9 +53,9 @@ class Options:
         max_cycles: control steps (50 Hz) until an episode is truncated.
         max_joint_speed: limit of the speed of the commanded joint targets [rad/s], or None. Without
             it full-range actions make the simulation diverge in about 0.5 % of the steps.
-        metrics: whether infos tell how the arms worked together when an episode ends; see
+        metrics: True adds figures of how the arms worked together to the last infos of an episode; see
             :mod:`aloha_marl.core.metrics`.
-        randomization: what is drawn anew at every reset: a name of
+        randomization: ranges drawn from at every reset: a name of
             :data:`aloha_marl.scene.randomization.RANGES` -> (low, high).
         agent_names: names of the left and the right arm.
         cameras: cameras in pixel observations; "wrist_wide" and "wrist" mean each arm's own.
@@ -117,27 +120,33 @@ class Options:
             raise ValueError(f"metrics={self.metrics!r} must be True or False")
         choose("render_mode", self.render_mode, (*RENDER_MODES, None))
         choose("render_quality", self.render_quality, RENDER_QUALITIES)
-        for name in (
-            "max_cycles",
-            "observation_width",
-            "observation_height",
-            "visualization_width",
-            "visualization_height",
-        ):
-            at_least(1, name, getattr(self, name))
+        plain: dict[str, Any] = {
+            name: at_least(1, name, getattr(self, name), most)
+            for name, most in (
+                ("max_cycles", 2**31 - 1),
+                ("observation_width", _MOST_PIXELS),
+                ("observation_height", _MOST_PIXELS),
+                ("visualization_width", _MOST_PIXELS),
+                ("visualization_height", _MOST_PIXELS),
+            )
+        }
         speed = self.max_joint_speed
-        if speed is not None and not (isinstance(speed, numbers.Real) and speed > 0):
-            raise ValueError(f"max_joint_speed={speed!r} must be a positive number [rad/s] or None")
-        names = self.agent_names
-        if isinstance(names, str) or len(names) != 2 or len(set(names)) != 2:
+        if speed is not None:
+            number = isinstance(speed, numbers.Real) and not isinstance(speed, bool)
+            if not number or not speed > 0:
+                raise ValueError(
+                    f"max_joint_speed={speed!r} must be a positive number [rad/s] or None"
+                )
+            plain["max_joint_speed"] = float(speed)
+        plain["agent_names"] = names = names_of("agent_names", self.agent_names)
+        if len(names) != len(set(names)) or len(names) != len(AGENTS):
             raise ValueError(f"agent_names={names!r} must be two different names, left arm first")
-        if isinstance(self.cameras, str) or not self.cameras:
-            raise ValueError(f"cameras={self.cameras!r} must be a non-empty sequence of names")
-        object.__setattr__(self, "randomization", check_ranges(self.randomization))
-        shown = [name for name in self.randomization if RANGES[name].seen]
+        plain["cameras"] = names_of("cameras", self.cameras)
+        plain["randomization"] = check_ranges(self.randomization)
+        shown = [name for name in plain["randomization"] if RANGES[name].seen]
         if shown and self.visuals != "own":
             raise ValueError(
                 f"visuals={self.visuals!r} can't show a randomized {shown[0]!r}; valid: 'own'"
             )
-        object.__setattr__(self, "agent_names", tuple(names))
-        object.__setattr__(self, "cameras", tuple(self.cameras))
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)

@@ -72,20 +72,29 @@ class State(Progress):
     Attributes:
         physics: (n, S) MuJoCo's integration state, the commanded targets among it.
         metrics: (n, M) sums of :class:`~aloha_marl.core.metrics.Metrics`; M is 0 without them.
+        scene: (n,) hash of the scene and of all names of what the state holds.
     """
 
     physics: np.ndarray = starts_at_zero(float, "physics")
     metrics: np.ndarray = starts_at_zero(float, "metrics")
 
+    scene: np.ndarray = starts_at_zero(np.uint64)
+
     def check_fits(self, other: State) -> None:
-        """Raises ValueError if the rows of another state are of another scene or other options."""
-        for name, values in vars(self).items():
-            have, need = values.shape[1:], getattr(other, name).shape[1:]
-            if have != need:
+        """Raises ValueError if another state is no such state, of other options, or not finite."""
+        for name, mine in vars(self).items():
+            values = np.asarray(vars(other).get(name))
+            shape = (len(other), *mine.shape[1:])
+            alike = values.dtype.kind == mine.dtype.kind and values.shape == shape
+            if not alike or (name == "scene" and np.any(values != mine[0])):
                 raise ValueError(
-                    f"the state is of another scene or options: its {name} has shape {have} per row, "
-                    f"here it is {need}"
+                    f"the state is of another scene or other options: its {name} is {values.dtype} of "
+                    f"shape {values.shape}, here it is {mine.dtype} of shape {shape}"
+                    if not alike
+                    else "the state is of another scene or other options: what it holds has other names"
                 )
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                raise ValueError(f"the state's {name} has numbers that are not finite")
 
 
 class Infos(NamedTuple):

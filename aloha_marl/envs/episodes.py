@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 
-from aloha_marl.checks import is_whole
+from aloha_marl.checks import checked_seed, choose, is_whole
 from aloha_marl.core.core import Core
 from aloha_marl.core.state import Infos
 from aloha_marl.envs.rows import with_rows
@@ -63,13 +63,14 @@ class Episodes:
             action is ignored, or when it is reset.
 
     Attributes:
-        generators: of each row.
+        generators, seeds: of each row.
     """
 
     def __init__(self, core: Core, mode: AutoresetMode):
         self._core = core
         self._mode = mode
-        self.generators = [seeding.np_random()[0] for _ in range(core.num_envs)]
+        made = [seeding.np_random() for _ in range(core.num_envs)]
+        self.generators, self.seeds = map(list, zip(*made, strict=True))
         self._begun = np.zeros(core.num_envs, bool)
 
     def reset(self, seed: Any, options: Mapping[str, Any] | None) -> np.ndarray:
@@ -91,7 +92,7 @@ class Episodes:
         rows = np.flatnonzero(mask)
         for row in rows:
             if seeds[row] is not None:
-                self.generators[row], _ = seeding.np_random(seeds[row])
+                self.generators[row], self.seeds[row] = seeding.np_random(seeds[row])
         self._start(rows, seeds)
         return mask
 
@@ -157,18 +158,16 @@ class Episodes:
         if seed is None:
             return [None] * n
         if is_whole(seed):
-            seeds = [int(seed) + row for row in range(n)]
-        else:
-            seeds = list(seed) if isinstance(seed, Sequence | np.ndarray) else []
-            if len(seeds) != n:
-                raise ValueError(f"seed={seed!r} must be an int, {n} seeds (one per row) or None")
-        for row, value in enumerate(seeds):
-            if value is not None and not (is_whole(value) and value >= 0):
-                raise ValueError(f"seed of row {row} must be an int of at least 0, got {value!r}")
-        return [None if value is None else int(value) for value in seeds]
+            return [checked_seed(int(seed) + row) for row in range(n)]
+        seeds = list(seed) if isinstance(seed, Sequence | np.ndarray) else []
+        if len(seeds) != n:
+            raise ValueError(f"seed={seed!r} must be an int, {n} seeds (one per row) or None")
+        return [checked_seed(value) for value in seeds]
 
     def _mask(self, options: Mapping[str, Any] | None) -> np.ndarray:
         n = self._core.num_envs
+        for name in options or {}:
+            choose("key of reset(options=...)", name, ["reset_mask"])
         mask = None if options is None else options.get("reset_mask")
         if mask is None:
             return np.ones(n, bool)

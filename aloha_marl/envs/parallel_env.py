@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import functools
 import warnings
 from collections.abc import Mapping
@@ -14,6 +16,7 @@ from gymnasium import spaces
 from gymnasium.utils import EzPickle, seeding
 
 from aloha_marl.arms import ACTION_SIZE, CONTROL_TIMESTEP, SIDES
+from aloha_marl.checks import checked_seed
 from aloha_marl.core.core import Core
 from aloha_marl.core.observations import Layout
 from aloha_marl.core.options import RENDER_MODES, Options, make_task
@@ -104,6 +107,7 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
 
     Attributes:
         viewer: the window with ``render_mode="human"``, else None.
+        np_random, np_random_seed: the generator that draws the starts, and its seed.
 
     Raises:
         ValueError: an unknown task, option or value; the message lists the valid ones.
@@ -122,10 +126,9 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
         self.core = Core(self.task, self.options)
         self.pictures = Pictures(self.core)
         self._view = PerArmView(self.core, self.pictures)
-        self.metadata = {**self.metadata, "name": f"{self.task.name}_v0"}
+        self.metadata = copy.deepcopy(self.metadata) | {"name": f"{self.task.name}_v0"}
         self.render_mode = self.options.render_mode
         self.viewer = Viewer(self.model, self.data) if self.render_mode == "human" else None
-        self.max_cycles = self.options.max_cycles
 
         self.possible_agents: list[AgentID] = list(self._view.names)
         self.agents: list[AgentID] = []
@@ -133,7 +136,7 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
         self.action_spaces = self._view.action_spaces
         self.observation_spaces = self._view.observation_spaces
         self.state_space = self.core.observer.state_layout.space()
-        self.np_random, _ = seeding.np_random()
+        self.np_random, self.np_random_seed = seeding.np_random()
 
     def observation_space(self, agent: AgentID) -> spaces.Space[Any]:
         """The space of that agent's observations, always the same object."""
@@ -151,9 +154,13 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
         Args:
             seed: reseeds the environment's generator; without it the stream goes on.
             options: unused; part of PettingZoo's interface.
+
+        Raises:
+            ValueError: a bad seed. Nothing has changed.
         """
+        seed = checked_seed(seed)
         if seed is not None:
-            self.np_random, _ = seeding.np_random(seed)
+            self.np_random, self.np_random_seed = seeding.np_random(seed)
         self.core.reset(_ROW, [self.np_random], [seed])
         if self.viewer is not None:
             self.viewer.redraw()
@@ -221,8 +228,12 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
         return self.core.get_state(_ROW)
 
     def set_state(self, state: State) -> None:
-        """Goes back to a state of an environment made with the same options, bit for bit."""
-        self.core.set_state(_ROW, state)
+        """Goes back to a state of an environment made with the same options, bit for bit.
+
+        Raises:
+            ValueError: a state that does not fit. Nothing has changed.
+        """
+        self.core.set_state(_ROW, self.core.fitted(state, 1))
         self._update_agents()
 
     @property
@@ -233,6 +244,16 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
     def layout(self) -> Layout:
         """Columns of each quantity in a state observation."""
         return self.core.observer.layout
+
+    @property
+    def max_cycles(self) -> int:
+        """Control steps until an episode is truncated; it may be set at any time."""
+        return self.core.options.max_cycles
+
+    @max_cycles.setter
+    def max_cycles(self, value: int) -> None:
+        self.options = dataclasses.replace(self.options, max_cycles=value)
+        self.core.options = self.options
 
     @property
     def model(self) -> mujoco.MjModel:

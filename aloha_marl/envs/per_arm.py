@@ -79,6 +79,11 @@ class PerArmView:
             ValueError: an agent is missing or unknown, or an action is not such an array or not
                 finite; the message names the agent, and the row where there are rows.
         """
+        if not isinstance(actions, Mapping):
+            raise ValueError(
+                f"actions must be a dict agent -> array, got {type(actions).__name__}; agents: "
+                f"{', '.join(self.names)}"
+            )
         if actions.keys() != self._known:
             unknown, missing = set(actions) - self._known, self._known - set(actions)
             problem = " and ".join(

@@ -18,7 +18,7 @@ def row_of(batch: Any, row: Any) -> Any:
 
 
 def batch_of(rows: Sequence[Any], axis: int = 0) -> Any:
-    """Nested dicts of arrays with a new axis, the leading one, of those of n simulations; copies."""
+    """Nested dicts of arrays, stacked along a new axis, by default the leading one; copies."""
     first = rows[0]
     if isinstance(first, dict):
         return {key: batch_of([row[key] for row in rows], axis) for key in first}

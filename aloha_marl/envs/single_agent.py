@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
 from pettingzoo import ParallelEnv
 
 from aloha_marl.arms import SIDES
+from aloha_marl.checks import choose
 from aloha_marl.envs.merged import MergedView
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
 from aloha_marl.envs.rows import row_of
@@ -53,7 +55,7 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
         ValueError: an unknown ``obs_type`` or camera; the message lists the valid ones.
     """
 
-    metadata: ClassVar[dict[str, Any]] = AlohaParallelEnv.metadata
+    metadata: dict[str, Any] = copy.deepcopy(AlohaParallelEnv.metadata)
 
     def __init__(
         self,
@@ -63,6 +65,7 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
     ):
         self.env = env
         self.base = cast(AlohaParallelEnv, env.unwrapped)
+        self.metadata = copy.deepcopy(self.base.metadata)
         self._view = MergedView(self.base.core, self.base.pictures, obs_type, cameras)
         self.render_mode = self.base.render_mode
         self.action_space = self._view.action_space
@@ -72,7 +75,8 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Starts an episode; see :meth:`AlohaParallelEnv.reset`."""
-        super().reset(seed=seed)
+        for name in options or {}:
+            choose("key of reset(options=...)", name, [])
         _, infos = self.env.reset(seed=seed, options=options)
         return self._observation(), self._info(infos)
 
@@ -117,6 +121,29 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
     def close(self) -> None:
         """Closes the window and frees the OpenGL contexts."""
         self.env.close()
+
+    @property
+    def _max_episode_steps(self) -> int:
+        """As of Gymnasium's ``TimeLimit``, for code that asks for it."""
+        return self.base.max_cycles
+
+    # Gymnasium's ``np_random`` reads and sets these two: the generator that draws the starts, and its seed.
+
+    @property
+    def _np_random(self) -> np.random.Generator:
+        return self.base.np_random
+
+    @_np_random.setter
+    def _np_random(self, generator: np.random.Generator) -> None:
+        self.base.np_random = generator
+
+    @property
+    def _np_random_seed(self) -> int:
+        return self.base.np_random_seed
+
+    @_np_random_seed.setter
+    def _np_random_seed(self, seed: int) -> None:
+        self.base.np_random_seed = seed
 
     def _observation(self) -> Any:
         return row_of(self._view.observations(), 0)

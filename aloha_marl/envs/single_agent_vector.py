@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ class AlohaSingleAgentVector(VectorEnv[Any, np.ndarray, np.ndarray]):
     ):
         self.env = env
         self.num_envs = env.num_envs
-        self.metadata = env.metadata
+        self.metadata = copy.deepcopy(env.metadata)
         self.render_mode = env.render_mode
         view = MergedView(env.core, env.pictures, obs_type, cameras)
         self._open: MergedView | None = view
@@ -71,16 +72,37 @@ class AlohaSingleAgentVector(VectorEnv[Any, np.ndarray, np.ndarray]):
         if (final := step.final) is not None:
             infos |= final_infos(final.rows, final.observations, final.infos.merged())
         reward = (step.rewards[:, 0] + step.rewards[:, 1]) / 2
-        return step.observations, reward, step.terminated, step.truncated, infos
+        ends = step.terminated.copy(), step.truncated.copy()
+        return step.observations, reward, *ends, infos
 
     def render(self) -> tuple[np.ndarray, ...] | None:
-        """What :meth:`AlohaSingleAgent.render` returns, per row; None if ``render_mode`` is None."""
+        """Pictures of :meth:`AlohaSingleAgent.render` per row; None if ``render_mode`` is None."""
         return self.env.frames("angle")
 
     def close_extras(self, **kwargs: Any) -> None:
         """Ends the threads and frees the OpenGL contexts."""
         self._open = None
         self.env.close()
+
+    @property
+    def np_random(self) -> tuple[np.random.Generator, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The generators that draw the starts, of each row."""
+        return self.env.np_random
+
+    @property
+    def np_random_seed(self) -> tuple[int, ...]:
+        """Their seeds."""
+        return self.env.np_random_seed
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """The attribute of that name, or the result of its call, once per row."""
+        value = getattr(self, name)
+        return (value(*args, **kwargs) if callable(value) else value,) * self.num_envs
+
+    @property
+    def _max_episode_steps(self) -> int:
+        """As of Gymnasium's ``TimeLimit``, for code that asks for it."""
+        return self.env.options.max_cycles
 
     @property
     def _view(self) -> MergedView:

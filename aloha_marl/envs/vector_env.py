@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Mapping
@@ -84,7 +85,9 @@ class AlohaVectorEnv(EzPickle):
         ValueError: an unknown task, option or value; the message lists the valid ones.
     """
 
-    metadata: dict[str, Any] = {**AlohaParallelEnv.metadata, "render_modes": list(PICTURE_MODES)}
+    metadata: dict[str, Any] = copy.deepcopy(AlohaParallelEnv.metadata) | {
+        "render_modes": list(PICTURE_MODES)
+    }
 
     def __init__(
         self,
@@ -108,7 +111,7 @@ class AlohaVectorEnv(EzPickle):
         mode = getattr(autoreset_mode, "value", autoreset_mode)
         self.autoreset_mode = AutoresetMode(choose("autoreset_mode", mode, modes))
         self.metadata = {
-            **self.metadata,
+            **copy.deepcopy(self.metadata),
             "name": f"{self.task.name}_v0",
             "autoreset_mode": self.autoreset_mode,
         }
@@ -236,11 +239,8 @@ class AlohaVectorEnv(EzPickle):
         """
         resources = self._resources
         chosen = self._rows(rows)
-        if len(state) not in (1, len(chosen)):
-            raise ValueError(f"a state of {len(state)} rows can't be put into {len(chosen)} rows")
-        state.check_fits(resources.core.get_state(chosen[:1]))
         order = np.argsort(chosen)
-        state = state.take(order if len(state) > 1 else np.zeros(len(chosen), int))
+        state = resources.core.fitted(state, len(chosen)).take(order)
         resources.core.set_state(chosen[order], state)
         resources.episodes.resume(chosen)
 
@@ -259,6 +259,16 @@ class AlohaVectorEnv(EzPickle):
         return self._resources.core
 
     @property
+    def np_random(self) -> tuple[np.random.Generator, ...]:
+        """The generators that draw the starts, of each row."""
+        return tuple(self.episodes.generators)
+
+    @property
+    def np_random_seed(self) -> tuple[int, ...]:
+        """Their seeds."""
+        return tuple(self.episodes.seeds)
+
+    @property
     def pictures(self) -> Pictures:
         """Draws the rows."""
         return self._resources.pictures
@@ -269,7 +279,7 @@ class AlohaVectorEnv(EzPickle):
         return self._resources.episodes
 
     def render(self) -> tuple[np.ndarray, ...] | None:
-        """What :meth:`AlohaParallelEnv.render` returns, per row; None if ``render_mode`` is None."""
+        """Pictures of :meth:`AlohaParallelEnv.render` per row; None if ``render_mode`` is None."""
         return self.frames("angle")
 
     def frames(self, camera: str) -> tuple[np.ndarray, ...] | None:

@@ -81,6 +81,7 @@ class AlohaTask(Task):
 
     @staticmethod
     def associated_class() -> type[AlohaClass]:
+        """The class of the tasks that :meth:`get_task` makes."""
         return AlohaClass
 
     def get_task(self, config: dict[str, Any] | None = None) -> AlohaClass:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
 
 from aloha_marl.envs.single_agent_vector import AlohaSingleAgentVector
 from aloha_marl.envs.vector_env import AlohaVectorEnv
@@ -26,9 +25,9 @@ class _AgentVecEnv(VecEnv):
     """
 
     def __init__(self, env: Any, agents: int, observation: spaces.Space[Any], action: Any):
-        mode = env.metadata["autoreset_mode"]
-        if mode is not AutoresetMode.SAME_STEP:
-            raise ValueError(f"autoreset_mode={mode.value!r} does not fit SB3; valid: 'SameStep'")
+        mode = env.metadata["autoreset_mode"].value
+        if mode != "SameStep":
+            raise ValueError(f"autoreset_mode={mode!r} does not fit SB3; valid: 'SameStep'")
         self.env = env
         self._agents = agents
         if isinstance(observation, spaces.Dict):

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
 
 from aloha_marl.envs.rows import batch_of
 from aloha_marl.envs.vector_env import AlohaVectorEnv
@@ -50,10 +49,9 @@ class AlohaEnv(EnvBase):
     """
 
     def __init__(self, env: AlohaVectorEnv, device: Any = "cpu"):
-        mode = env.metadata["autoreset_mode"]
-        if mode is not AutoresetMode.NEXT_STEP:
-            message = f"autoreset_mode={mode.value!r} does not fit TorchRL; valid: 'NextStep'"
-            raise ValueError(message)
+        mode = env.metadata["autoreset_mode"].value
+        if mode != "NextStep":
+            raise ValueError(f"autoreset_mode={mode!r} does not fit TorchRL; valid: 'NextStep'")
         rows = env.num_envs
         super().__init__(device=device, batch_size=[rows])
         self.group_map: dict[str, list[str]] = env.GROUP_MAP

@@ -98,9 +98,8 @@ def plot_episode(
 def _plot_terms(
     panels: list[Any], time: np.ndarray, paid: np.ndarray, terms: tuple[str, ...]
 ) -> None:
-    """Plots what the T terms of a dense reward have paid in sum (t, 2, T), a panel per arm."""
-    paid = paid - paid[0]
-    for panel, side, levels in zip(panels, SIDES, np.moveaxis(paid, 1, 0), strict=True):
+    """Plots the sums (t, 2, T) that the T terms of a dense reward have paid, a panel per arm."""
+    for panel, side, levels in zip(panels, SIDES, np.moveaxis(paid - paid[0], 1, 0), strict=True):
         panel.stackplot(time, levels.T, labels=terms, step="post", alpha=0.85)
         panel.set(ylabel=f"earned,\n{side} arm", ylim=(0, 1))
     handles, labels = panels[0].get_legend_handles_labels()
@@ -158,7 +157,7 @@ def _save(figure: Any, path: str | Path) -> None:
 
 
 def _figure(size: tuple[float, float]) -> Any:
-    """A figure [inches]; without matplotlib a ``RuntimeError`` says how to install it."""
+    """A figure of this size [inches]; without matplotlib a ``RuntimeError`` says how to install it."""
     try:
         # Not pyplot: that keeps every figure, and opens a window where there is a screen.
         from matplotlib.figure import Figure

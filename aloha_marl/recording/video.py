@@ -97,7 +97,7 @@ class _Gif:
     """A GIF, written on close: imageio's own palette loses the colours of small objects."""
 
     def __init__(self, path: Path, rate: float):
-        self._path, self._duration = path, 1000 / rate
+        self._path, self._rate = path, rate
         self._pictures: list[Any] = []
 
     def append_data(self, picture: np.ndarray, /) -> None:
@@ -110,8 +110,8 @@ class _Gif:
     def close(self) -> None:
         if self._pictures:
             first, *rest = self._pictures
-            options = {"append_images": rest, "duration": self._duration, "loop": 0}
-            first.save(self._path, save_all=True, **options)
+            duration = 1000 / self._rate
+            first.save(self._path, save_all=True, append_images=rest, duration=duration, loop=0)
 
 
 def _imageio() -> Any:

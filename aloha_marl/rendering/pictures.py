@@ -1,17 +1,19 @@
-"""Pictures of an environment's simulations."""
+"""Pictures of an environment's simulations, in our own scene or in gym-aloha's."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import mujoco
 import numpy as np
 
 from aloha_marl.core.core import Core
-from aloha_marl.rendering.gym_aloha import load_gym_aloha
 from aloha_marl.rendering.opengl import warn_of_software
 from aloha_marl.rendering.renderer import Renderer, check_cameras
 from aloha_marl.simulation.base import update_geometry
+from aloha_marl.tasks import Task
 
 
 class Pictures:
@@ -32,7 +34,7 @@ class Pictures:
         self._posed: mujoco.MjData | None = None
         self._quality = core.options.render_quality
         if core.options.visuals == "gym_aloha":
-            self.model = load_gym_aloha(core.task, core.model)
+            self.model = _gym_aloha_scene(core.task, core.model)
             self._posed = mujoco.MjData(self.model)
             if self._quality == "high":  # its pictures are only its own if nothing is left out
                 self._quality = "best"
@@ -53,12 +55,9 @@ class Pictures:
 
     def render(self, camera: str, row: int = 0) -> np.ndarray | None:
         """The result of ``render()`` for a simulation, by the option ``render_mode``."""
-        match self._options.render_mode:
-            case "rgb_array":
-                return self.draw(camera, row)
-            case "depth_array":
-                return self._renderer(False).depth(*self.drawable(row), camera)
-        return None
+        if self._options.render_mode == "depth_array":
+            return self._renderer(False).depth(*self.drawable(row), camera)
+        return self.draw(camera, row) if self._options.render_mode == "rgb_array" else None
 
     def observe(self, cameras: Sequence[str], rows: Iterable[int]) -> dict[str, np.ndarray]:
         """Camera -> (m, height, width, 3) uint8 pictures of those simulations."""
@@ -88,3 +87,36 @@ class Pictures:
             if observed:
                 warn_of_software()
         return self._renderers[observed]
+
+
+def _gym_aloha_scene(task: Task, ours: mujoco.MjModel) -> mujoco.MjModel:
+    """gym-aloha's model of a task, with all cameras of ours; its qpos has the same order.
+
+    For policies trained on its pictures. Its files are read; the package is not imported.
+
+    Raises:
+        ModuleNotFoundError: gym-aloha is not installed.
+        FileNotFoundError: it has no scene of that name.
+    """
+    package = importlib.util.find_spec("gym_aloha")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError(
+            "visuals='gym_aloha' draws the files of gym-aloha, which is not installed: "
+            "pip install --no-deps gym-aloha",
+            name="gym_aloha",
+        )
+    path = Path(package.origin).parent / "assets" / f"bimanual_viperx_{task.name}.xml"
+    if not path.is_file():
+        raise FileNotFoundError(f"gym-aloha has no scene for the task {task.name!r}: no {path}")
+    spec = mujoco.MjSpec.from_file(str(path))
+    for camera in spec.cameras:
+        camera.name = camera.name.replace("front_close", "vis")  # our name of it
+    for geom in spec.geoms:
+        geom.group = 0  # there 1 is no mere scenery
+    have = {camera.name for camera in spec.cameras}
+    for camera in map(ours.camera, range(ours.ncam)):
+        name = camera.name.replace("/", "_")
+        if name not in have:
+            link = spec.body(f"vx300s_{ours.body(camera.bodyid[0]).name}")
+            link.add_camera(name=name, pos=camera.pos, quat=camera.quat, fovy=camera.fovy[0])
+    return spec.compile()

@@ -62,10 +62,9 @@ class Renderer:
 
     def __init__(self, model: mujoco.MjModel, width: int, height: int, quality: str):
         # The framebuffer's size and samples are read from the model; ours stays as it is.
-        model = copy.copy(model)
+        self._model = model = copy.copy(model)
         model.vis.global_.offwidth = width
         model.vis.global_.offheight = height
-        self._model = model
         if quality != "best":
             model.vis.quality.offsamples = 0
             model.vis.quality.shadowsize = _SHADOWS[quality]

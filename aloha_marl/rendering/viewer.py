@@ -74,11 +74,12 @@ class Viewer:
         """
         if self.handle is None:
             self._open()
-        if not self.is_open:
+        window: Any = self.handle
+        if not window.is_running():
             return
         self._copy()
         with contextlib.suppress(mujoco.UnexpectedError):  # it may have been closed just now
-            self.handle.sync()
+            window.sync()
         now = time.perf_counter()
         self._due = max(self._due + CONTROL_TIMESTEP, now)
         time.sleep(self._due - now)

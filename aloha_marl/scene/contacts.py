@@ -60,7 +60,7 @@ class SceneSpec:
         return dict(self.objects + self.groups).get(name, (name,))
 
     def width(self, pairs: Sequence[tuple[str, str]]) -> int:
-        """How many pairs of geoms stand behind those pairs."""
+        """Number of pairs of geoms behind those pairs."""
         return sum(len(self.geoms(first)) * len(self.geoms(second)) for first, second in pairs)
 
 

@@ -202,14 +202,13 @@ class Randomization:
         names, limits = [], []
         self._effects: list[tuple[_Effect, np.ndarray]] = []
         for kind in filter(ranges.__contains__, RANGES):
-            first = len(names)
             labels, effects = RANGES[kind].effects(model, objects)
-            names += [f"{kind}/{label}" for label in labels]
-            limits += [ranges[kind]] * len(labels)
             for effect in effects:
                 nominal = getattr(model, effect.field).ravel()[effect.elements]
-                shifted = dataclasses.replace(effect, draws=effect.draws + first)
+                shifted = dataclasses.replace(effect, draws=effect.draws + len(names))
                 self._effects.append((shifted, nominal))
+            names += [f"{kind}/{label}" for label in labels]
+            limits += [ranges[kind]] * len(labels)
         self.names = tuple(names)
         self.fields = tuple(dict.fromkeys(effect.field for effect, _ in self._effects))
         self._sizes = [i for i, name in enumerate(names) if name.startswith("object_size/")]

@@ -39,14 +39,13 @@ def merge_visuals(spec: mujoco.MjSpec) -> None:
 
     swatches = sorted(set(colours.values()))
     row = np.repeat((np.array(swatches) * 255).round().astype(np.uint8), _SWATCH, axis=0)
-    palette = np.tile(row, (_SWATCH, 1, 1))
     spec.add_texture(
         name="palette",
         type=mujoco.mjtTexture.mjTEXTURE_2D,
-        width=palette.shape[1],
-        height=palette.shape[0],
+        width=len(row),
+        height=_SWATCH,
         nchannel=3,
-        data=palette.ravel().tolist(),
+        data=row.ravel().tolist() * _SWATCH,
     )
     material = spec.add_material(name="palette", specular=0.45, shininess=0.3)
     material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "palette"

@@ -40,8 +40,7 @@ class BatchSimulation(Simulation):
     def __init__(
         self, model: mujoco.MjModel, varied: Iterable[str] = (), *, num_envs: int, num_threads: int
     ):
-        self.num_envs = num_envs
-        self.model = model
+        super().__init__(model, num_envs)
         self._batch = batch = Batch(model, num_envs, num_threads)
         self._process = os.getpid()
         self.qpos, self.qvel = batch.bind("qpos"), batch.bind("qvel")
@@ -55,6 +54,7 @@ class BatchSimulation(Simulation):
 
     def reset(self, rows: np.ndarray, qpos: np.ndarray, ctrl: np.ndarray) -> None:
         self._check_process()
+        self._diverged[rows] = False
         self._batch.reset(rows, stage=_NONE)
         self.qpos[rows] = qpos
         self.ctrl[rows] = ctrl
@@ -65,7 +65,7 @@ class BatchSimulation(Simulation):
         finally:
             self._flags[:] = self._usual_flags
 
-    def step(self, substeps: int) -> None:
+    def _advance(self, substeps: int) -> None:
         self._check_process()
         try:
             self._flags[:] = self._quick_flags
@@ -87,7 +87,7 @@ class BatchSimulation(Simulation):
         self._batch.reset(rows, stage=_NONE)
         self._batch.state[rows] = state
         self._batch.forward(rows, stage=_VEL)
-        self._warnings[rows] = diverged[:, None]
+        self._diverged[rows] = diverged
 
     def drawable(self, row: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
         model, data = self._drawn
@@ -104,9 +104,10 @@ class BatchSimulation(Simulation):
     def _give_up(self, error: SimulationError) -> None:
         for row in error.ids:
             warn_of_failure(int(row), self._batch.error(int(row)))
-        # Start from zero, as MuJoCo itself does on a bad number.
         self._batch.reset(error.ids, stage=_NONE)
-        self._warnings[error.ids] = 1
+
+    def _restart(self, rows: np.ndarray) -> None:
+        self._batch.reset(rows, stage=_VEL)
 
     def _check_process(self) -> None:
         if os.getpid() != self._process:

@@ -28,10 +28,8 @@ class SingleSimulation(Simulation):
         data: the MjData.
     """
 
-    num_envs = 1
-
     def __init__(self, model: mujoco.MjModel, varied: Iterable[str] = ()):
-        self.model = model
+        super().__init__(model, 1)
         self.data = mujoco.MjData(model)
         self._option = model.opt
         self.qpos, self.qvel = self.data.qpos[None], self.data.qvel[None]
@@ -43,6 +41,7 @@ class SingleSimulation(Simulation):
 
     def reset(self, rows: np.ndarray, qpos: np.ndarray, ctrl: np.ndarray) -> None:
         model, data = self.model, self.data
+        self._diverged[:] = False
         mujoco.mj_resetData(model, data)
         data.qpos[:] = qpos[0]
         data.ctrl[:] = ctrl[0]
@@ -54,7 +53,7 @@ class SingleSimulation(Simulation):
         finally:
             self._option.disableflags = flags
 
-    def step(self, substeps: int) -> None:
+    def _advance(self, substeps: int) -> None:
         # Each substep's first half is done at the end of the one before: nothing is done twice.
         model, data, option = self.model, self.data, self._option
         flags = option.disableflags
@@ -73,10 +72,12 @@ class SingleSimulation(Simulation):
             self._give_up(error)
 
     def _give_up(self, error: mujoco.FatalError) -> None:
-        # Half a step may be done: start from zero, as MuJoCo itself does on a bad number.
-        mujoco.mj_resetData(self.model, self.data)
-        self._warnings[:] = 1
+        mujoco.mj_resetData(self.model, self.data)  # half a step may be done
         warn_of_failure(0, str(error))
+
+    def _restart(self, rows: np.ndarray) -> None:
+        mujoco.mj_resetData(self.model, self.data)
+        mujoco.mj_step1(self.model, self.data)
 
     def get_state(self, rows: np.ndarray) -> np.ndarray:
         state = np.empty((1, self._state_size))
@@ -87,7 +88,7 @@ class SingleSimulation(Simulation):
         mujoco.mj_resetData(self.model, self.data)
         mujoco.mj_setState(self.model, self.data, state[0], STATE)
         mujoco.mj_step1(self.model, self.data)
-        self._warnings[:] = diverged[:, None]
+        self._diverged[:] = diverged
 
     def drawable(self, row: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
         return self.model, self.data

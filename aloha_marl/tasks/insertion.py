@@ -43,7 +43,7 @@ class Insertion(GymAlohaTask, ShapedTask):
     memory_size = 2
     REACH, LIFT, ASIDE, TILT = 0.3, 0.05, 0.1, 0.5  # [m], and a sine
     INSIDE = 0.012
-    """How far [m] the peg's middle can be from the socket's axis with its tip inside."""
+    """Largest distance [m] of the peg's middle from the socket's axis with its tip inside."""
     MOUTH, PIN = 0.12, 0.1005
     """Distances [m] of the two middles when the peg enters the socket and when it touches the pin."""
     terms = {
