@@ -12,27 +12,61 @@ RECIPES := skrl agilerl tianshou xuance
 # gigabytes smaller: tell pip where to find them.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo check test integrations recipes lint format docs clean
+# Python and MuJoCo, oldest and newest; dm_control is missing on 3.13, and where it can't read a model.
+VERSIONS := 3.11-3.17 3.12-4 3.13-4
+# The tests that depend on them most.
+CORE := parallel_env vector_env single_agent single_agent_vector observations rewards metrics tasks \
+	policies control kinematics randomization determinism divergence parity gym_aloha scene evaluation \
+	integrations dm_control
 
-demo: .venv/installed  ## both tasks, five episodes each, a video each in out/
+# What pip can't install: OpenGL for pictures, for windows a virtual screen, and Python's own venv.
+SYSTEM := @PYTHON='$(PYTHON)' sh scripts/system_packages.sh
+
+.NOTPARALLEL:
+.PHONY: pictures windows demo check test versions integrations recipes lint format docs clean
+
+pictures:
+	$(SYSTEM) venv pictures
+
+windows:
+	$(SYSTEM) venv pictures windows
+
+demo: pictures .venv/installed  ## both tasks, five episodes each, a video each in out/
 	$(BIN)/aloha-marl demo
 
-check: lint  ## most tests, in minutes: without those marked slow
+check: windows lint  ## most tests, in minutes: without those marked slow
 	$(BIN)/pytest -q -n 2 -m "not slow"
 
-test: lint  ## everything that must pass
+test: windows lint  ## everything that must pass
 	$(BIN)/pytest -q -n 2
 
 integrations: $(LIBRARIES:%=integration-%)  ## each learning library's adapter and example
 
+versions: $(VERSIONS:%=version-%)  ## the core of the tests, on each Python there is and on both MuJoCos
+
+version-%: pictures
+	@number=$(firstword $(subst -, ,$*)); folder=.venvs/version-$*; \
+	for python in "python$$number" "$$HOME/.pyenv/versions/$$number."*"/bin/python$$number" ""; do \
+		"$$python" -c "" 2>/dev/null && break; \
+	done; \
+	if [ -z "$$python" ]; then echo "== Python $$number is not on this machine: nothing is tested with it"; exit; fi; \
+	echo "== Python $$number, MuJoCo $(lastword $(subst -, ,$*))"; set -e; \
+	if [ ! "$$folder/installed" -nt pyproject.toml ]; then \
+		"$$python" -m venv "$$folder"; \
+		"$$folder/bin/python" -m pip install --quiet 'mujoco==$(lastword $(subst -, ,$*)).*' --editable '.[test]'; \
+		"$$folder/bin/python" -m pip install --quiet --no-deps gym-aloha; \
+		touch "$$folder/installed"; \
+	fi; \
+	"$$folder/bin/python" -m pytest -q -n 2 -m "not slow" $(CORE:%=tests/test_%.py)
+
 recipes: $(RECIPES:%=integration-%)  ## the examples of further libraries
 
-integration-%: .venvs/%/installed
+integration-%: pictures .venvs/%/installed
 	.venvs/$*/bin/python -m pytest -q --library $* \
 		tests/integrations/test_$**.py tests/integrations/test_examples.py
 
 # The examples that need PyTorch alone.
-integration-torch: .venvs/torch/installed
+integration-torch: pictures .venvs/torch/installed
 	.venvs/torch/bin/python -m pytest -q --library torch \
 		tests/integrations/test_imitate.py tests/integrations/test_cleanrl.py tests/integrations/test_examples.py
 
@@ -45,7 +79,7 @@ format: .venv/installed
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-docs: .venv/installed  ## the pages and pictures made from the code
+docs: pictures .venv/installed  ## the pages and pictures made from the code
 	$(BIN)/aloha-marl show transfer_cube insertion --markdown > docs/observations.md
 	$(BIN)/python docs/_scripts/pictures.py
 	$(BIN)/python docs/_scripts/crossplay.py
@@ -53,6 +87,7 @@ docs: .venv/installed  ## the pages and pictures made from the code
 	$(BIN)/python docs/_scripts/baselines.py
 
 .venv/installed: pyproject.toml
+	$(SYSTEM) venv
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	# Its files alone, for pictures to compare with: it asks for an older MuJoCo.
@@ -60,6 +95,7 @@ docs: .venv/installed  ## the pages and pictures made from the code
 	touch $@
 
 .venvs/%/installed: pyproject.toml
+	$(SYSTEM) venv
 	$(PYTHON) -m venv .venvs/$*
 	.venvs/$*/bin/python -m pip install --quiet '$(TORCH)' --editable '.[$*,test]'
 	touch $@

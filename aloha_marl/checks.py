@@ -23,6 +23,11 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
+def is_number(value: Any) -> bool:
+    """True for real numbers, NumPy's included; True and False are none."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 def at_least(least: int, option: str, value: Any, most: int = 2**31 - 1) -> int:
     """Returns ``value`` as an int if it is a whole number from ``least`` to ``most``.
 

@@ -11,14 +11,14 @@ them, and starts are what they are without wrappers.
 
 Rewards and ``state()`` stay true, and so does what the merged environments observe: they look past the
 wrappers. ``get_state`` and ``set_state`` are the environment's: they neither save nor change what a
-wrapper has drawn and what is still on its way.
+wrapper has drawn and what is still on its way. A copy of a wrapper, by ``copy.deepcopy`` or ``pickle``,
+is a new one with the same arguments, round a copy of its environment; it has no episode.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-import numbers
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -27,7 +27,8 @@ import numpy as np
 from pettingzoo import ParallelEnv
 from pettingzoo.utils import BaseParallelWrapper
 
-from aloha_marl.checks import at_least, choose, is_whole
+from aloha_marl.checks import at_least, choose, is_number, is_whole
+from aloha_marl.copies import Rebuilt
 from aloha_marl.core.core import Core
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
 from aloha_marl.envs.per_arm import AgentID
@@ -39,7 +40,7 @@ _Agents = Sequence[AgentID] | None
 _NEVER = np.iinfo(int).max
 
 
-class _Imperfect(BaseParallelWrapper[AgentID, Any, Any]):
+class _Imperfect(Rebuilt, BaseParallelWrapper[AgentID, Any, Any]):
     """Calls its subclasses when rows start and step; a single environment is a batch of one row."""
 
     def __init__(self, env: _Env, agents: _Agents = None):
@@ -128,7 +129,7 @@ class ObservationNoise(_Imperfect):
         deviations = np.zeros(layout.size)
         for name, deviation in noise.items():
             choose("noise", name, [quantity.name for quantity in layout])
-            if not isinstance(deviation, numbers.Real) or not 0 <= deviation < math.inf:
+            if not is_number(deviation) or not 0 <= deviation < math.inf:
                 raise ValueError(f"noise of {name} must be a finite number >= 0, got {deviation!r}")
             deviations[layout[name]] = deviation
         space, self._columns = layout.space(), np.flatnonzero(deviations)
@@ -201,12 +202,21 @@ class ActionDelay(_Delay):
         ValueError: an unknown agent, or bad ``steps``.
     """
 
+    def __init__(self, env: _Env, steps: int, agents: _Agents = None):
+        super().__init__(env, steps, agents)
+        self._still = self._steps * self._arms  # steps until the first action of an arm is due
+        while isinstance(env, BaseParallelWrapper):
+            if isinstance(env, ActionDelay):
+                self._still += env._still
+                break
+            env = env.env
+
     def step(self, actions: Mapping[AgentID, Any]) -> tuple[Any, Any, Any, Any, Any]:
         """Advances both arms by 0.02 s; bad actions are refused when they are given."""
         self._base.check_actions(actions)
         given = {agent: np.array(actions[agent]) for agent in self._imperfect}
         due, *_ = [*self._past, given][-self._steps - 1 :]
-        self._core.hold(self._arms & (self._core.progress.elapsed < self._steps)[:, None])
+        self._core.hold(self._core.progress.elapsed[:, None] < self._still)
         result = super().step({**actions, **due})
         self._past.append(given)
         return result
@@ -231,14 +241,14 @@ class Freeze(_Imperfect):
         self, env: _Env, probability: float, steps: tuple[int, int], agents: _Agents = None
     ):
         super().__init__(env, agents)
-        if not isinstance(probability, numbers.Real) or not 0 <= probability <= 1:
+        if not is_number(probability) or not 0 <= probability <= 1:
             raise ValueError(f"probability={probability!r} must be a number from 0 to 1")
         whole = isinstance(steps, Sequence) and len(steps) == 2 and all(map(is_whole, steps))
-        if not whole or not 0 <= steps[0] <= steps[1]:
+        if not whole or not 0 <= steps[0] <= steps[1] < _NEVER:
             raise ValueError(
                 f"steps={steps!r} must be whole numbers (first, last), 0 <= first <= last"
             )
-        self._probability, self._steps = probability, steps
+        self._probability, self._first, self._last = float(probability), *map(int, steps)
         self._since = np.full((self._rows.size, self._arms.size), _NEVER)
 
     def reset(self, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
@@ -254,13 +264,12 @@ class Freeze(_Imperfect):
         return result
 
     def _begin(self, rows: np.ndarray, observations: dict[AgentID, Any]) -> None:
-        first, last = self._steps
         arms = np.flatnonzero(self._arms)
         self._since[rows] = _NEVER
         for row in rows.tolist():
             generator = self._spawn(row)
             if generator.random() < self._probability:
-                arm, step = generator.choice(arms), generator.integers(first, last + 1)
+                arm, step = generator.choice(arms), generator.integers(self._first, self._last + 1)
                 self._since[row, arm] = step
 
     def _add_frozen(self, infos: dict[str, Any], frozen: np.ndarray) -> None:

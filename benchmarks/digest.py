@@ -159,7 +159,13 @@ def wrapped(env: Any) -> Any:
 def merged(digest: Digest, name: str) -> None:
     """Both arms as one agent, behind Gymnasium's ids, one and many."""
     for obs_type in ("state", "environment_state_agent_pos", "full", "pixels"):
-        options = {"obs_type": obs_type, **SMALL, "reward": "dense", "metrics": True}
+        options = {
+            "obs_type": obs_type,
+            **SMALL,
+            "reward": "dense",
+            "metrics": True,
+            "max_cycles": 300,
+        }
         one, few = gymnasium.make(name, **options), gymnasium.make_vec(name, 3, **options)
         for env, size in ((one, (14,)), (few, (3, 14))):
             rng = np.random.default_rng(0)

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers import TASK_NAMES
+
+SYSTEM_PACKAGES = Path(__file__).parents[1] / "scripts" / "system_packages.sh"
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Ends the whole suite before the first test on a machine that lacks what some tests need."""
+    whole = session.config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    if whole and not hasattr(session.config, "workerinput"):
+        command = ("sh", str(SYSTEM_PACKAGES), "--tell", "pictures", "windows")
+        environ = os.environ | {"PYTHON": sys.executable}
+        done = subprocess.run(command, env=environ, stderr=subprocess.PIPE, text=True, check=False)
+        if done.returncode:
+            pytest.exit(done.stderr.strip(), 1)
 
 
 @pytest.fixture(params=TASK_NAMES)
@@ -38,9 +53,3 @@ def display() -> Iterator[str]:
             yield f":{number}"
         finally:
             server.terminate()
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs every test in an empty folder: MuJoCo writes its warnings to the working directory."""
-    monkeypatch.chdir(tmp_path)

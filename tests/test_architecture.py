@@ -14,8 +14,8 @@ import aloha_marl
 
 PACKAGE = Path(aloha_marl.__file__).parent
 ROOMS = """
-arms checks | scene | simulation | control | tasks | core | rendering policies | envs
-| wrappers transfer_cube_v0 insertion_v0 | evaluation | recording integrations | cli
+arms checks copies files processes | scene | simulation | control | tasks | core | rendering
+policies | envs | wrappers transfer_cube_v0 insertion_v0 | evaluation | recording integrations | cli
 """
 """A file imports from its own room and from those left of it."""
 

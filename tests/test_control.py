@@ -7,7 +7,7 @@ import pytest
 from helpers import make
 
 import aloha_marl
-from aloha_marl.arms import GRIPPER_SPAN, JOINT_LIMITS, JOINTS
+from aloha_marl.arms import GRIPPER_CLOSED, GRIPPER_SPAN, JOINT_LIMITS, JOINTS
 from aloha_marl.control.kinematics import forward, rotation_matrix, rotation_vector
 from aloha_marl.control.limits import Limits
 from aloha_marl.control.modes import CONTROLS, Control, EndEffectorDelta
@@ -192,6 +192,19 @@ def test_rows_do_not_depend_on_one_another(name: str, rng: np.random.Generator) 
         for i in range(0, len(ctrl) - n + 1, n + 5):
             rows = slice(i, i + n)
             np.testing.assert_array_equal(part.targets(actions[rows], ctrl[rows]), whole[rows])
+
+
+def test_normalized_targets_are_the_same(rng: np.random.Generator) -> None:
+    """-1 and 1 are the bounds of ``joint_position``, and all between is on a straight line."""
+    shares = rng.uniform(-0.1, 1.1, (200, 2, 7))
+    shares[0], shares[1] = 0, 1
+    low, high = CONTROLS["joint_position"].low, CONTROLS["joint_position"].high
+    ctrl = commanded(np.tile(HOME, (400, 1)))
+    plain = mode("joint_position", 200).targets(low + shares * (high - low), ctrl)
+    normalized = mode("joint_position_normalized", 200).targets(2 * shares - 1, ctrl)
+    np.testing.assert_allclose(normalized, plain, rtol=0, atol=1e-12)
+    finger = GRIPPER_CLOSED + shares[:, :, 6:] * GRIPPER_SPAN
+    np.testing.assert_allclose(plain[:, :, 6:], finger * (1, -1), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("speed", [None, 3.14, 1.0])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 from aloha_marl import policies
 from aloha_marl.arms import AGENTS, SIDES
 from aloha_marl.cli.tables import success_matrix
-from aloha_marl.evaluation import Crossplay, Episode, crossplay, evaluate, wilson
+from aloha_marl.evaluation import Crossplay, Episode, Interrupted, crossplay, evaluate, wilson
 from aloha_marl.recording.plots import draw_heat_map
 
 
@@ -82,6 +84,41 @@ def test_random_takes_part() -> None:
     alone = evaluate("insertion", arms, [1, 0], max_cycles=5).episodes
     assert played == [*reversed(alone)]
     assert [episode.steps for episode in played] == [5, 5]
+
+
+def test_interrupt(tmp_path: Path) -> None:
+    """Ctrl-C keeps the pairs that are finished: figures, JSON, table and heat map have gaps."""
+    arms = policies.load("random", "insertion")
+    zoo = dict.fromkeys("abc", arms)
+    played: list[Episode] = []
+
+    def fourth_pair(episode: Episode) -> None:
+        played.append(episode)
+        if len(played) == 7:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted) as stop:
+        crossplay("insertion", zoo, [0, 1], on_episode=fourth_pair, max_cycles=3)
+    part = stop.value.result
+    assert part.unplayed == 6
+    whole = crossplay("insertion", zoo, np.array([0, 1]), max_cycles=3)
+    assert whole.unplayed == 0
+    assert part == dataclasses.replace(whole, pairs=whole.pairs[:3])
+    part = Crossplay.from_json(part.to_json())
+    np.testing.assert_array_equal(part.rates, [[0, 0, 0], [math.nan] * 3, [math.nan] * 3])
+    assert part.summary() == "3 of 9 pairs were played"
+    rows = success_matrix(part, "{rate} {interval}", "{rate} {interval} alike").rows
+    assert [row[1:] for row in rows] == [("0 0-66 alike", *["0 0-66"] * 2, "0"), *[("-",) * 4] * 3]
+    draw_heat_map(part, tmp_path / "map.svg")
+    texts = re.findall(r"<!-- (.*?) -->", (tmp_path / "map.svg").read_text())
+    assert part.summary() in texts
+
+    def at_once(_: Episode) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as nothing:
+        crossplay("insertion", zoo, [0, 1], on_episode=at_once, max_cycles=3)
+    assert not isinstance(nothing.value, Interrupted)
 
 
 def test_means() -> None:

@@ -7,12 +7,14 @@ import hashlib
 import subprocess
 import sys
 
+import mujoco
 import numpy as np
 import pytest
 from helpers import AS_RECORDED, flatten, make, physics, recorded, same, sample
 
 import aloha_marl
 from aloha_marl.core import core
+from aloha_marl.core.starts import STARTS
 from aloha_marl.core.state import Progress, State, starts_at_zero
 
 ROLLOUT = """
@@ -74,6 +76,28 @@ def test_reset_forgets_what_came_before(task: str) -> None:
         seen += [env.step(sample(env, draw)) for _ in range(60)]
         results.append((seen, physics(env)))
     assert same(*results)
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_starts_are_plain_mujocos(task: str, start: str) -> None:
+    """A used environment starts as a new ``MjData`` does: nothing but positions and targets is set."""
+    env, batch = make(task, start=start), aloha_marl.AlohaVectorEnv(task, 2, start=start)
+    draw = np.random.default_rng(0)
+    env.reset(seed=0)
+    for _ in range(5):
+        env.step(sample(env, draw))
+    env.reset(seed=3)
+    batch.reset(seed=3)
+    data = mujoco.MjData(env.model)
+    data.qpos[:], data.ctrl[:] = env.data.qpos, env.data.ctrl
+    mujoco.mj_forward(env.model, data)
+    kind = mujoco.mjtState.mjSTATE_INTEGRATION
+    state = np.empty(mujoco.mj_stateSize(env.model, kind))
+    mujoco.mj_getState(env.model, data, state, kind)
+    for door in (env, batch):
+        np.testing.assert_array_equal(door.get_state().physics[0], state)
+    np.testing.assert_array_equal(env.data.sensordata, data.sensordata)
+    batch.close()
 
 
 def test_across_processes(task: str) -> None:
@@ -160,6 +184,27 @@ def test_state_resumes_among_random_actions(task: str) -> None:
             again = [resumed.step(action) for action in actions]
             for first, second in zip(straight, again, strict=True):
                 assert same(first, second)
+
+
+@pytest.mark.parametrize("then", ["step", "reset", "set_state"])
+def test_arms_are_held_for_one_step(task: str, then: str) -> None:
+    """Neither the next step, nor a new episode, nor a state that is restored knows of it."""
+    env, other = make(task), make(task)
+    draw = np.random.default_rng(0)
+    for e in (env, other):
+        e.reset(seed=0)
+    saved, targets = env.get_state(), env.data.ctrl.copy()
+    env.core.hold(np.ones((1, 2), bool))
+    if then == "step":
+        env.step(sample(env, draw))
+        np.testing.assert_array_equal(env.data.ctrl, targets)
+        other.set_state(env.get_state())
+    elif then == "reset":
+        env.reset(seed=0)
+    else:
+        env.set_state(saved)
+    actions = sample(env, draw)
+    assert same(env.step(actions), other.step(actions))
 
 
 def test_saved_state_is_a_copy(task: str) -> None:

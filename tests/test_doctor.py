@@ -37,7 +37,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what is mended 
 BROKEN = Drawing("it is broken")
 MESA = Drawing(driver={"GL_RENDERER": "llvmpipe (LLVM 15.0.6, 256 bits)"})
 NVIDIA = Drawing(driver={"GL_RENDERER": "NVIDIA H100 80GB HBM3/PCIe/SSE2"})
-ALL = ("EGL", "EGL_nvidia", "OSMesa")
+ALL = ("EGL", "EGL_nvidia", "GL", "OSMesa")
 
 Examine = Callable[..., Report]
 
@@ -110,10 +110,15 @@ def test_backend(
 @pytest.mark.parametrize(
     ("environ", "libraries", "texts"),
     [
-        ({}, (), ("libEGL is not installed", "apt-get install libegl1 libgl1-mesa-dri")),
-        ({"MUJOCO_GL": "egl"}, ("OSMesa",), ("apt-get install libegl1 libgl1-mesa-dri",)),
+        ({}, (), ("libEGL is not installed", "apt-get install libegl1 libgl1 libgl1-mesa-dri")),
+        ({"MUJOCO_GL": "egl"}, ("OSMesa",), ("apt-get install libegl1 libgl1 libgl1-mesa-dri",)),
         ({"MUJOCO_GL": "osmesa"}, ("EGL",), ("apt-get install libosmesa6",)),
-        ({}, ("EGL",), ("apt-get install libgl1-mesa-dri", "libosmesa6", "MUJOCO_GL=osmesa")),
+        ({}, ("EGL",), ("not libGL", "apt-get install libgl1 libgl1-mesa-dri")),
+        (
+            {},
+            ("EGL", "OpenGL"),
+            ("apt-get install libgl1-mesa-dri", "libosmesa6", "MUJOCO_GL=osmesa"),
+        ),
         ({"MUJOCO_GL": "vulkan"}, ALL, ("MUJOCO_GL=vulkan", "unset MUJOCO_GL", *BACKENDS)),
         ({"MUJOCO_GL": "off"}, ALL, ("MUJOCO_GL=off", "unset MUJOCO_GL", *BACKENDS)),
         ({"MUJOCO_GL": "glfw"}, ALL, ("needs a screen", "unset MUJOCO_GL")),

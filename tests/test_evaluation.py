@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
+import signal
 import sys
 from pathlib import Path
 
@@ -15,7 +17,8 @@ import aloha_marl
 from aloha_marl import policies
 from aloha_marl.core.metrics import BOTH, OWN
 from aloha_marl.core.observations import SCOPES, WIDENING
-from aloha_marl.evaluation import Episode, Evaluation, evaluate, play, wilson
+from aloha_marl.evaluation import Episode, Evaluation, Interrupted, evaluate, play, wilson
+from aloha_marl.evaluation.results import outcome
 from aloha_marl.recording import video as recording
 
 
@@ -133,6 +136,64 @@ def test_success_is_counted(task: str) -> None:
     assert result.success_steps == [episode.steps]
 
 
+@pytest.mark.parametrize(
+    ("stages", "stage", "first_steps", "lost"),
+    [
+        ((0, 0, 0), 0, (None, None, None, None), ""),
+        ((0, 1, 1), 1, (1, None, None, None), ""),
+        ((0, 2, 2), 2, (1, 1, None, None), ""),
+        ((0, 0, 2, 1, 0), 2, (2, 2, None, None), "in step 3"),
+        ((0, 1, 3, 2, 3, 1), 3, (1, 2, 2, None), "2 times, first in step 3"),
+        ((0, 1, 0, 2, 2), 2, (1, 3, None, None), ""),
+        ((1, 1), 1, (0, None, None, None), ""),
+        ((0, 2, 4), 4, (1, 1, 2, 2), ""),
+        ((0, 4), 4, (1, 1, 1, 1), ""),
+    ],
+)
+def test_outcome(
+    task: str,
+    stages: tuple[int, ...],
+    stage: int,
+    first_steps: tuple[int | None, ...],
+    lost: str,
+) -> None:
+    """The highest stage counts, not the last; a stage that is jumped over is reached with the next."""
+    infos = [{"is_success": stages[-1] == 4, "diverged": False}] * 2
+    own = aloha_marl.TASKS[task]()
+    episode = outcome(own, 5, stages, infos, {"left_arm": "waits", "right_arm": ""})
+    want = Episode(5, stage == 4, len(stages) - 1, stage, False, first_steps, episode.reason)
+    assert episode == want
+    parts = []
+    if stage < 4:
+        parts = [f"stage {stage + 1} was not reached: {own.stages[stage]}"]
+        parts += [f"stage {stage} was lost {lost}"] * bool(lost) + ["at the end left_arm waits"]
+    assert episode.reason == "; ".join(parts)
+
+
+def test_summary() -> None:
+    """Rates, paces and means of made-up episodes; a figure that is never counts for nothing."""
+    episodes = (
+        Episode(0, True, 100, 4, False, (1, 2, 3, 100), "", {"drops": 0.0, "handover_time": 0.5}),
+        Episode(1, True, 160, 4, False, (1, 2, 3, 160), "", {"drops": 1.0, "handover_time": 1.0}),
+        Episode(
+            2, False, 300, 2, False, (1, 2, None, None), "", {"drops": 5.0, "handover_time": -1.0}
+        ),
+        Episode(3, False, 30, 0, True, (None,) * 4, "", {"drops": 0.0, "handover_time": -1.0}),
+    )
+    summary = Evaluation("transfer_cube", "", {}, episodes).summary()
+    assert summary == {
+        "episodes": 4,
+        "successes": 2,
+        "success_rate": 0.5,
+        "success_rate_wilson_95": wilson(2, 4),
+        "mean_steps_of_successes": 130,
+        "worst_steps_of_successes": 160,
+        "stage_counts": {0: 1, 1: 0, 2: 1, 3: 0, 4: 2},
+        "diverged": 1,
+        "metrics": {"drops": 1.5, "handover_time": 0.75},
+    }
+
+
 class Gone:
     """An arm that never moves; what it does is anybody's guess."""
 
@@ -181,11 +242,42 @@ def test_json_repeats(task: str) -> None:
     assert content["policy"] == "scripted"
     assert content["seeds"] == [0, 1]
     assert content["options"]["max_cycles"] == 30
-    assert content["versions"].keys() == {"aloha_marl", "mujoco", "numpy", "pettingzoo", "python"}
+    assert content["versions"].keys() == {
+        *("aloha_marl", "mujoco", "numpy", "pettingzoo", "python", "processor")
+    }
     assert [episode["seed"] for episode in content["episodes"]] == [0, 1]
     # The options are keywords: they make the same environment.
     env = aloha_marl.parallel_env(task, **content["options"])
     assert play(env, arms, 0).stage == content["episodes"][0]["stage"]
+
+
+def test_interrupt(still: dict[str, Still]) -> None:
+    """Ctrl-C keeps the episodes that are finished and names the seeds that are left."""
+
+    def third(episode: Episode) -> None:
+        if episode.seed == 5:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted) as stop:
+        evaluate("insertion", still, [3, 4, 5, 6, 7], max_cycles=3, on_episode=third)
+    part = stop.value.result
+    whole = evaluate("insertion", still, [3, 4, 5], max_cycles=3)
+    assert part == dataclasses.replace(whole, unplayed=(6, 7))
+    content = json.loads(part.to_json())
+    assert content.pop("unplayed") == [6, 7]
+    assert content == json.loads(whole.to_json())
+
+
+def test_numpy_scalars_are_written(still: dict[str, Still]) -> None:
+    """Seeds and options of NumPy's types end as plain numbers."""
+    options = {"max_cycles": np.int64(3), "max_joint_speed": np.float32(3)}
+    seeds = np.arange(3, 5, dtype=np.uint32)
+    result = evaluate("insertion", still, seeds, **options)
+    plain = evaluate("insertion", still, [3, 4], max_cycles=3, max_joint_speed=3.0)
+    assert result.to_json() == plain.to_json()
+    assert {type(episode.seed) for episode in result.episodes} == {int}
+    with pytest.raises(ValueError, match="seed=4294967296 must be a whole number"):
+        evaluate("insertion", still, [0, 2**32], max_cycles=3)
 
 
 def test_no_episodes() -> None:

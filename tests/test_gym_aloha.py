@@ -28,6 +28,20 @@ def compat(task: str, **options: object) -> gymnasium.Env:
     return gymnasium.make(IDS[task], obs_type="state", **options)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("rules", "strict"), ("start", "random"), ("max_joint_speed", 2.0)]
+)
+def test_options_win(task: str, name: str, value: object) -> None:
+    """The ids' own options hold unless another value is asked for, in a batch, too."""
+    for options in ({}, {name: value}):
+        wanted = {"rules": "gym_aloha", "start": "gym_aloha", "max_joint_speed": None, **options}
+        single = compat(task, **options)
+        batch = gymnasium.make_vec(IDS[task], 2, obs_type="state", **options)
+        for env in (single, batch):
+            assert {k: getattr(env.unwrapped.env.options, k) for k in wanted} == wanted
+        batch.close()
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_starts(task: str, seed: int) -> None:
     """The first ten seeds put the objects where gym-aloha puts them, bit for bit."""
@@ -131,6 +145,23 @@ def test_limits_still_hold(task: str) -> None:
     ctrl = env.unwrapped.env.data.ctrl
     opened = np.where(np.arange(ROBOT) % 8 == 7, low, high)
     np.testing.assert_array_equal(ctrl, opened)
+
+
+@pytest.mark.parametrize("ids", ["aloha_marl/TransferCube-v0", IDS["transfer_cube"]])
+def test_camera_of_render(ids: str) -> None:
+    """gym-aloha shows the camera ``top``, our own ids show ``angle``; in a batch, too."""
+    small = {"visualization_width": 40, "visualization_height": 30}
+    options = {"obs_type": "state", "render_mode": "rgb_array", **small}
+    single, batch = gymnasium.make(ids, **options), gymnasium.make_vec(ids, 2, **options)
+    single.reset(seed=0)
+    batch.reset(seed=0)
+    shown = "top" if ids in IDS.values() else "angle"
+    for camera in ("top", "angle"):
+        want = single.unwrapped.env.picture(camera)
+        for picture in (single.render(), batch.render()[0]):
+            assert np.array_equal(picture, want) == (camera == shown)
+    single.close()
+    batch.close()
 
 
 def test_observations_in_the_ids_convention(task: str) -> None:

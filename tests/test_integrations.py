@@ -6,6 +6,9 @@ tests/integrations tests the adapters with their libraries.
 from __future__ import annotations
 
 import importlib
+import re
+import subprocess
+import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -42,6 +45,31 @@ def test_missing_library(module: str, extra: str, monkeypatch: pytest.MonkeyPatc
     pretend(monkeypatch, None)
     with pytest.raises(ImportError, match=rf"not installed: pip install 'aloha_marl\[{extra}\]'$"):
         importlib.import_module(f"aloha_marl.integrations.{module}")
+
+
+@pytest.mark.parametrize(
+    ("package", "use"),
+    [
+        ("dm_control", "aloha_marl.parallel_env('insertion').physics"),
+        ("dm_env", "import aloha_marl.envs.dm_env"),
+    ],
+)
+def test_missing_dm_control(package: str, use: str) -> None:
+    """The two features that need dm_control's packages name them; all else works without."""
+    code = f"""
+import sys
+sys.modules.update(dm_control=None, dm_env=None)
+import aloha_marl
+env = aloha_marl.AlohaSingleAgent(aloha_marl.parallel_env("insertion"))
+env.reset(seed=0)
+env.step(env.action_space.sample())
+try:
+    {use}
+except ImportError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert re.fullmatch(rf".* needs {package} \(.*\): pip install {package}.*\n", done.stdout)
 
 
 def test_all_adapters_are_tested() -> None:

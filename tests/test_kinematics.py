@@ -108,6 +108,17 @@ def test_out_of_reach_is_told() -> None:
     assert np.arctan2(reached[1], reached[0]) > 0
 
 
+def test_what_is_told_is_what_is_reached(rng: np.random.Generator) -> None:
+    """A pose anywhere round the arm is marked as reached if and only if the joints lead to it."""
+    position = rng.uniform(-1, 1, (5000, 3)) + (0, 0, kinematics.SHOULDER_HEIGHT)
+    rotation = kinematics.rotation_matrix(rng.uniform(-1.8, 1.8, (5000, 3)))
+    solved, within_reach = kinematics.inverse(position, rotation)
+    reached, turned = kinematics.forward(solved)
+    apart = np.abs(reached - position).max(axis=1) + np.abs(turned - rotation).max(axis=(1, 2))
+    np.testing.assert_array_equal(within_reach, apart < 1e-6)
+    assert 0.1 < within_reach.mean() < 0.9
+
+
 def test_rotation_vectors_round_trip() -> None:
     """Rotation vector to matrix and back."""
     vectors = np.random.default_rng(1).uniform(-1.5, 1.5, (1000, 3))

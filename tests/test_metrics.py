@@ -180,6 +180,68 @@ def test_drops() -> None:
     assert play_in_hand(0.0, lower=True)["drops"] == 0
 
 
+def told_of(*story: str) -> dict[str, float]:
+    """Figures of a made-up story of the cube.
+
+    Each word of it is a step: "L" and "R" for a grip of that arm, "l" and "r" for a mere touch, and the
+    height above the table [cm].
+    """
+    env = watched("transfer_cube")
+    env.reset(seed=0)
+    metrics, readings = env.core._metrics, env.core.readings
+    for step, moment in enumerate(story, start=1):
+        qpos = env.model.key("home").qpos.copy()
+        letters = moment.rstrip("0123456789")
+        qpos[ROBOT + 2] = 0.02 + float(moment.removeprefix(letters)) / 100
+        put(env, qpos)
+        readings.grip = np.array([[[side in letters] for side in "LR"]])
+        readings.touch = np.array([[[side in letters.upper()] for side in "LR"]])
+        readings.any_touch = bool(readings.touch.any())
+        metrics.update(np.array([step]), np.zeros(1, int), np.zeros((1, 2)))
+    figures = metrics.figures(np.ones(1, bool), np.array([len(story)])).shared
+    return {name: float(values[0]) for name, values in figures.items()}
+
+
+@pytest.mark.parametrize(
+    ("story", "seconds", "metres", "drops"),
+    [
+        ("R9 R9 RL9 RL8 L8 L8", 0.04, 0.08, 0),
+        ("L9 RL9 R7", 0.02, 0.07, 0),
+        ("R9 L8", 0.0, 0.08, 0),  # thrown and caught
+        ("R9 RL9 rL9 L9", 0.04, 0.09, 0),  # a finger stays on it
+        ("R9 RL9 RL9 R9", -1, -1, 0),  # it stays where it was
+        ("R9 RL9 RL9 L9 RL9 R5 RL9 L4", 0.04, 0.09, 0),  # the first one counts
+        ("R9 R0 0 L0 L9", -1, -1, 0),  # by way of the table
+        ("l0 rl0 r0", -1, -1, 0),
+        ("rl9 rl9 L9", -1, -1, 0),  # nobody had it
+        ("R9 9 0", -1, -1, 1),
+        ("R9 9 0 0 L9 3 0", -1, -1, 2),
+        ("R9 r0 0", -1, -1, 0),  # put down
+        ("r9 9 0", -1, -1, 0),  # never held
+    ],
+)
+def test_stories(story: str, seconds: float, metres: float, drops: int) -> None:
+    """Handovers and drops, moment by moment."""
+    told = told_of(*story.split())
+    figures = [told[name] for name in ("handover_time", "handover_height", "drops")]
+    assert figures == pytest.approx([seconds, metres, drops], abs=1e-6)
+
+
+def test_stages_of_the_start(task: str) -> None:
+    """A stage in which an episode begins was reached at 0 s."""
+
+    class Ready(aloha_marl.TASKS[task]):
+        def gym_aloha_stage(self, readings: Any) -> np.ndarray:
+            return np.full(len(readings.gripper), 2)
+
+    env = watched(Ready(), rules="gym_aloha", max_cycles=2)
+    env.reset(seed=0)
+    while env.agents:
+        *_, infos = env.step(sample(env, np.random.default_rng(0)))
+    times = [infos[AGENTS[0]][f"time_to_stage_{stage}"] for stage in (1, 2, 3, 4)]
+    assert times == [0, 0, -1, -1]
+
+
 def test_states_remember_them(task: str) -> None:
     """A state restored elsewhere ends with the same figures."""
     env, other = watched(task, max_cycles=60), watched(task, max_cycles=60)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import itertools
-import pickle
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -263,22 +262,6 @@ def test_writing_into_an_observation_is_harmless(task: str) -> None:
     assert same(env.step(sample(env, draws[0])), other.step(sample(other, draws[1])))
 
 
-@pytest.mark.parametrize("obs_type", OBS_TYPES)
-def test_pickle(task: str, obs_type: str) -> None:
-    """A pickled environment comes back with its task and options, and works."""
-    env = make(task, obs_type=obs_type, scope="local", control="joint_delta", max_cycles=3)
-    env.reset(seed=0)
-    again = pickle.loads(pickle.dumps(env))
-    assert again.options == env.options
-    draws = [np.random.default_rng(1) for _ in range(2)]
-    assert same(env.reset(seed=4), again.reset(seed=4))
-    while env.agents:
-        assert same(env.step(sample(env, draws[0])), again.step(sample(again, draws[1])))
-    assert again.agents == []
-    env.close()
-    again.close()
-
-
 def test_names_and_metadata(task: str) -> None:
     """Name, frame rate and render modes are declared."""
     env = make(task)
@@ -287,7 +270,8 @@ def test_names_and_metadata(task: str) -> None:
     assert env.metadata["is_parallelizable"]
     assert str(env) == env.metadata["name"] or task in str(env)
     assert env.render_mode is None
-    assert env.render() is None
+    with pytest.warns(UserWarning, match="without a render_mode"):
+        assert env.render() is None
     assert env.unwrapped is env
 
 

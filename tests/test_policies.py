@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import gymnasium
 import numpy as np
 import pytest
@@ -165,7 +167,8 @@ def test_styles_differ_in_what_they_say(task: str) -> None:
     height = layout[f"{name}_pos"].start + 2
     figures = {}
     for policy in policies.STYLES:
-        _, _, seen = play(task, "partner", 20_000, policy)
+        plays = (play(task, "partner", seed, policy) for seed in range(20_000, 20_020))
+        seen = next(seen for success, _, seen in plays if success)  # novices may drop it
         rows = np.stack(seen).astype(float)
         commanded = rows[:, :, layout["joint_pos"]] + rows[:, :, layout["command_gap"]]
         right = rows[:, 1]
@@ -225,6 +228,40 @@ def test_targets_are_ramped(task: str) -> None:
         policy = policies.load("scripted", task)[agent]
         moved = np.abs(policy(rows)[:, :6] - commanded)
         assert moved.max() <= 0.06
+
+
+@pytest.mark.parametrize("name", [name for name in policies.STYLES if name not in NOVICES])
+@pytest.mark.parametrize("task", aloha_marl.TASKS)
+def test_joints_speed_up_in_steps(task: str, name: str) -> None:
+    """From rest or from a speed, the fastest joint's target moves as far as the style's pace allows."""
+    speed = policies.STYLES[name].speed
+    env, layout = aloha_marl.parallel_env(task), task_layout(task, "partner")
+    arms = policies.load(name, task, "partner")
+    rows = {agent: [] for agent in AGENTS}
+    for seed in range(10):
+        for agent, observation in env.reset(seed=seed)[0].items():
+            rows[agent].append(observation)
+    for agent, turning in itertools.product(AGENTS, (0.0, 0.5, 1.5, 3.0)):
+        seen = np.array(rows[agent])
+        seen[:, layout["joint_vel"]] = turning
+        view = View(seen, layout)
+        moved = np.abs(arms[agent](seen)[:, :6] - view.commanded).max(axis=1)
+        most = min(0.02 * turning + 0.012 * speed, 0.05 * speed)
+        assert (moved <= most + 1e-6).all()
+        assert moved.max() == pytest.approx(most, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", [*NOVICES, "random"])
+def test_arms_draw_for_themselves(name: str) -> None:
+    """What is random in an arm's actions is not what it is in its partner's, nor with another seed."""
+    seen = np.full((1, task_layout("insertion", "partner").size), 0.1, np.float32)
+    plain = policies.load("scripted", "insertion")
+    drawn = []
+    for seed, agent in itertools.product((0, 1), AGENTS):
+        actions = policies.load(name, "insertion", seed=seed)[agent](seen)
+        drawn.append(actions - plain[agent](seen) if name in NOVICES else actions)
+    for first, second in itertools.combinations(drawn, 2):
+        assert not np.isclose(first, second, atol=1e-6)[:, :6].any()
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from aloha_marl import policies
 from aloha_marl.core.observations import Layout
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
 from aloha_marl.evaluation import Episode, environment, play
+from aloha_marl.recording import plots
 from aloha_marl.recording.overlay import Overlay
 from aloha_marl.recording.plots import plot_episode
 from aloha_marl.recording.video import record, tile
@@ -230,6 +231,39 @@ def test_plot_of_failure(task: str, tmp_path: Path) -> None:
     episode = plot_episode(task, arms, 3, tmp_path / "plot.png", max_cycles=20, reward="sparse")
     assert (episode.steps, episode.success) == (20, False)
     assert share_of_green(tmp_path / "plot.png") == 0
+
+
+@pytest.mark.parametrize("reward", ["staged", "dense"])
+def test_plot_shows_the_episode(
+    task: str, reward: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lines are the stage, the rewards or what was earned so far, and the grippers."""
+    options = {"reward": reward, "credit": "individual", "max_cycles": 60}
+    figures: list[Any] = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: figures.append(figure))
+    arms = policies.load("scripted", task)
+    plot_episode(task, arms, 3, tmp_path / "plot.png", **options)
+    env = environment(task, arms, **options)
+    stages, rewards, openings = [], [], []
+
+    def keep() -> None:
+        stages.append(env.core.progress.stage[0])
+        rewards.append(env.core.rewards[0])
+        openings.append(env.core.readings.gripper[0, :, 0].copy())
+
+    play(env, arms, 3, keep)
+    top, *middle, bottom = figures[0].axes
+    time = np.arange(61) / 50
+    np.testing.assert_allclose(top.lines[0].get_xydata(), np.column_stack((time, stages)))
+    for line, values in zip(bottom.lines, np.transpose(openings), strict=True):
+        np.testing.assert_allclose(line.get_ydata(), values)
+    for arm, values in enumerate(np.transpose(rewards)):
+        if reward == "staged":
+            np.testing.assert_allclose(middle[0].lines[arm].get_ydata()[1:], values[1:])
+        else:  # the upper edge of the areas is the sum
+            areas = middle[arm].collections
+            top_edge = max(path.vertices[:, 1].max() for area in areas for path in area.get_paths())
+            assert top_edge == pytest.approx(values[1:].sum())
 
 
 def share_of_green(path: Path) -> float:

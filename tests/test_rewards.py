@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import make, sample
+from helpers import free_joint, make, narrowest, objects, put, sample
+from pettingzoo.utils import BaseParallelWrapper
 
 import aloha_marl
 from aloha_marl.arms import AGENTS, SIDES
+from aloha_marl.envs.rows import row_of
 from aloha_marl.policies.one_arm import ATTEMPTS, OneArm
 from aloha_marl.tasks import TASKS, Task, TransferCube
+from aloha_marl.tasks.base import CLEARANCE
 
 DENSE: dict[str, Any] = {"reward": "dense", "credit": "individual"}
 
@@ -75,13 +78,12 @@ def test_front_doors_pay_alike(task: str) -> None:
     own, team = make(task, **DENSE), make(task, reward="dense")
     wrapped = BaseParallelWrapper(make(task, **DENSE))
     singles = [aloha_marl.AlohaSingleAgent(env) for env in (make(task, **DENSE), wrapped)]
-    batch = aloha_marl.AlohaVectorEnv(task, 2, **DENSE, autoreset_mode="NextStep")
-    both = aloha_marl.AlohaSingleAgentVector(batch)
+    rows = aloha_marl.AlohaVectorEnv(task, 1, autoreset_mode="NextStep", **DENSE)
+    batch = aloha_marl.AlohaSingleAgentVector(rows)
     arms = experts(task)
     observations, _ = own.reset(seed=4)
-    for env in (team, *singles):
+    for env in (team, *singles, batch):
         env.reset(seed=4)
-    both.reset(seed=[4, 4])
     while own.agents:
         actions = {agent: arms[agent](observations[agent]) for agent in AGENTS}
         observations, shares, *_, told = own.step(actions)
@@ -90,17 +92,78 @@ def test_front_doors_pay_alike(task: str) -> None:
         assert rewards["left_arm"] == rewards["right_arm"] == mean
         assert told == also_told
         joint = np.concatenate([actions[agent] for agent in AGENTS])
-        _, rows, *_, all_merged = both.step(np.tile(joint, (2, 1)))
-        assert rows.tolist() == [mean, mean]
-        for merged in (*(single.step(joint) for single in singles), None):
-            if merged is not None:
-                assert merged[1] == mean
-            infos = {k: v[1] for k, v in all_merged.items()} if merged is None else merged[-1]
+        results = [row_of(dict(enumerate(batch.step(joint[None]))), 0)]
+        results += [dict(enumerate(env.step(joint))) for env in singles]
+        for _, reward, *_, infos in (result.values() for result in results):
+            assert reward == mean
             for side, agent in zip(SIDES, AGENTS, strict=True):
                 for term in TASKS[task].terms:
                     assert infos[f"{side}_reward_{term}"] == told[agent][f"reward_{term}"]
     assert team.agents == []
-    both.close()
+    batch.close()
+
+
+def progress(env: aloha_marl.AlohaParallelEnv) -> dict[str, np.ndarray]:
+    """Name -> values of a term for the arms, by the current readings, in stage 0 without a memory."""
+    memory = np.zeros((1, env.task.memory_size), int)
+    values = env.task.progress(env.core.readings, np.zeros(1, int), memory)
+    return dict(zip(env.task.terms, values[0].T, strict=True))
+
+
+def side_by_side(env: aloha_marl.AlohaParallelEnv, **places: tuple[float, float, float]) -> None:
+    """Puts objects, not turned, to places, in no hand, and pretends that all hands hold all of them."""
+    qpos = env.model.key("home").qpos.copy()
+    for name, place in places.items():
+        qpos[free_joint(env, name)[0]] = *place, 1, 0, 0, 0
+    put(env, qpos)
+    readings = env.core.readings
+    readings.grip, readings.any_touch = np.ones_like(readings.grip), True
+
+
+PLACES = {"cube": (0.0, 0.5), "peg": (0.055, 0.5), "socket": (-0.055, 0.5)}
+"""Where the objects are when the arms join them."""
+
+
+def test_nothing_is_paid_for_what_is_not_held(task: str) -> None:
+    """Objects in the air that no hand holds pay for reaching them alone."""
+    env = make(task, **DENSE)
+    env.reset(seed=0)
+    side_by_side(env, **{name: (*PLACES[name], 0.3) for name in objects(env)})
+    assert all(value.all() for name, value in progress(env).items() if name not in ("take", "hold"))
+    env.core.readings.grip[:] = False
+    reach, *others = progress(env).values()
+    assert reach.all()
+    assert not np.any(others)
+
+
+def test_nothing_is_paid_for_meeting_on_the_table(task: str) -> None:
+    """Nor are objects that lie on the table, held or not, brought together for pay."""
+    env = make(task, **DENSE)
+    env.reset(seed=0)
+    lowest = {name: narrowest(env, name) for name in objects(env)}
+    for above in (0.0, 0.9 * CLEARANCE):
+        side_by_side(env, **{name: (*PLACES[name], low + above) for name, low in lowest.items()})
+        for name, value in progress(env).items():
+            assert value.any() == (name in ("reach", "grip", "lift")), name
+
+
+def test_insertion_is_paid_inside_the_socket_alone() -> None:
+    """From the socket's mouth to its pin, by depth; beside it there is no depth."""
+    env = make("insertion", **DENSE)
+    env.reset(seed=0)
+    beside = narrowest(env, "peg") + narrowest(env, "socket")
+    paid, at_pin = [], []
+    for depth in np.linspace(-0.01, 0.025, 71):
+        along = 0.12 - depth  # of the middles of two bodies that are both 12 cm long
+        side_by_side(env, socket=(0, 0.5, 0.3), peg=(along, 0.5, 0.3))
+        at_pin.append(bool(env.core.readings.contact("peg", "pin")[0]))
+        paid.append(progress(env)["insert"][0])
+        for y, z in ((beside, 0), (-beside, 0), (0, beside), (0.7 * beside, 0.7 * beside)):
+            side_by_side(env, socket=(0, 0.5, 0.3), peg=(along, 0.5 + y, 0.3 + z))
+            assert not progress(env)["insert"].any()
+    assert (np.diff(paid) >= 0).all()
+    assert (paid[0], paid[-1]) == (0, 1)
+    assert paid.index(1) == pytest.approx(at_pin.index(True), abs=1)
 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS)
@@ -186,6 +249,20 @@ def test_saved_states_remember_what_was_paid(task: str) -> None:
         _, also, *_, told = other.step(actions)
         assert also == rewards
         assert told == infos
+
+
+def test_a_divergence_is_not_paid(task: str) -> None:
+    """Where the simulation is put back to zero nothing is reached, not even for the first time."""
+    env = make(task, **DENSE)
+    env.reset(seed=0)
+    state = env.get_state()
+    env.set_state(dataclasses.replace(state, earned=np.zeros_like(state.earned)))
+    env.data.qvel[0] = np.nan
+    _, rewards, *_, infos = env.step(dict.fromkeys(AGENTS, np.zeros(7)))
+    assert infos[AGENTS[0]]["diverged"]
+    for agent in AGENTS:
+        assert rewards[agent] == 0
+        assert not any(value for name, value in infos[agent].items() if name.startswith("reward_"))
 
 
 def test_credit_changes_only_dense(task: str) -> None:

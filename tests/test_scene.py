@@ -103,6 +103,26 @@ def test_an_edited_scene_is_compiled_again(tmp_path: Path) -> None:
     assert aloha_marl.parallel_env(Edited()).model.body("cube").mass[0] == 0.06
 
 
+def test_a_scene_has_its_own_meshes(tmp_path: Path) -> None:
+    """Files that a scene outside the package names are looked for beside it."""
+    corners = ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1))
+    faces = ("1 3 2", "1 2 4", "1 4 3", "2 3 4")
+    lines = [f"v {x} {y} {z}" for x, y, z in corners] + [f"f {face}" for face in faces]
+    folder = tmp_path / "scenes"  # tests run in tmp_path itself
+    folder.mkdir()
+    (folder / "own.obj").write_text("\n".join(lines))
+    text = aloha_marl.TASKS["transfer_cube"].xml.read_text()
+    mesh = '<mesh name="own" file="own.obj"/>'
+    geom = '<geom name="shape" type="mesh" mesh="own" pos="0 0 5"/>'
+    text = text.replace("<worldbody>", f"<asset>{mesh}</asset><worldbody>{geom}", 1)
+    (folder / "scene.xml").write_text(text)
+
+    class Own(aloha_marl.TASKS["transfer_cube"]):
+        xml = folder / "scene.xml"
+
+    assert aloha_marl.parallel_env(Own()).model.mesh("own").facenum[0] == 4
+
+
 def test_every_environment_has_its_own_model() -> None:
     """Writing into one environment's model leaves the others alone."""
     first, second = (aloha_marl.parallel_env("insertion") for _ in range(2))

@@ -197,11 +197,22 @@ LYING = [(True, LIFTED), (False, 0.0), (False, 0.9 * PUT_DOWN)]
 @pytest.mark.parametrize(("contact", "height"), LYING)
 def test_transfer_starts_again_from_the_table(contact: bool, height: float) -> None:
     """A cube on the table, by its contact or by its height alone, must be carried again."""
-    lying = Situation(
-        ("cube",), contacts=("table cube",) * contact, clearance={"cube": height}
-    )
+    lying = Situation(("cube",), contacts=("table cube",) * contact, clearance={"cube": height})
     story = [*[cube("right")] * CARRY, lying, *[cube("left")] * HOLD]
     assert max(stages(TransferCube(), *story)) == 2
+
+
+@pytest.mark.parametrize("height", [1.5 * PUT_DOWN, 0.9 * CLEARANCE])
+def test_what_hardly_rises_is_not_lifted(height: float) -> None:
+    """An object that only tips or rises a little in the grip is neither carried nor held up."""
+    tipped = Situation(("cube",), ("right cube",), clearance={"cube": height})
+    assert max(stages(TransferCube(), *[tipped] * CARRY, *[cube("left")] * HOLD)) == 1
+    for name in Insertion.objects:
+        clearance = {"peg": LIFTED, "socket": LIFTED, name: height}
+        tipped = Situation(
+            ("peg", "socket"), ("right peg", "left socket"), (), ("peg pin",), clearance
+        )
+        assert max(stages(Insertion(), *[tipped] * STEPS)) == 1
 
 
 @pytest.mark.parametrize("name", Insertion.objects)

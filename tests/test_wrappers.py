@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,7 +11,7 @@ from gymnasium.vector import AutoresetMode
 from helpers import OPTION_VALUES, assert_alike, every_mode, make, sample
 from one_by_one import OneByOne, make_batch, play_both, random_actions
 from pettingzoo.test import api_test, parallel_api_test, parallel_seed_test, seed_test
-from pettingzoo.utils import parallel_to_aec
+from pettingzoo.utils import BaseParallelWrapper, parallel_to_aec
 
 import aloha_marl
 from aloha_marl.wrappers import ActionDelay, Freeze, ObservationDelay, ObservationNoise
@@ -207,18 +206,6 @@ def test_starts_are_those_of_the_bare_environment(task: str, wrap: Any) -> None:
         assert_alike(wrapped.state(), bare.state())
 
 
-@every_wrapper
-def test_pickle(task: str, wrap: Any) -> None:
-    """A pickled one comes back and works, in the middle of an episode or not."""
-    for bare in (make(task, max_cycles=9), make_batch(task, 2, max_cycles=9)):
-        env = wrap(bare)
-        rollout(env, 5, seed=0)
-        again = pickle.loads(pickle.dumps(env))
-        assert_alike(rollout(again, 20), rollout(env, 20))
-        env.close()
-        again.close()
-
-
 # ---------------------------------------------------------------- observations
 
 
@@ -323,6 +310,52 @@ def test_action_delay(task: str, control: str, steps: int) -> None:
     assert_alike(got[:, : steps + 1, 0], want[:, :1, 0].repeat(steps + 1, axis=1))
     assert_alike(got[:, steps:, 0], want[:, :-steps, 0])
     assert len(np.unique(want[:, :, 0, 0])) > 10
+
+
+@every_mode
+@pytest.mark.parametrize("arms", [(None, None), ([LEFT], None), ([RIGHT], [LEFT])], ids=str)
+@pytest.mark.parametrize("delay", [ActionDelay, ObservationDelay])
+def test_delays_add_up(mode: AutoresetMode, arms: Any, delay: Any) -> None:
+    """One round the other is one of the sum, for each arm, whatever is between; one and many."""
+    first, second = arms
+
+    def nested(env: Any) -> Any:
+        return delay(BaseParallelWrapper(ObservationNoise(delay(env, 2, first), NOISE)), 3, second)
+
+    def summed(env: Any) -> Any:
+        env = ObservationNoise(env, NOISE)
+        for agent in aloha_marl.AGENTS:
+            late = [
+                steps for steps, names in ((2, first), (3, second)) if agent in (names or agent)
+            ]
+            env = delay(env, sum(late), [agent])
+        return env
+
+    if delay is ObservationDelay:  # noise that is delayed, too, is not the noise of now
+        nested = lambda env: delay(delay(ObservationNoise(env, NOISE), 2, first), 3, second)  # noqa: E731
+    for make_one in (
+        lambda: make("insertion", max_cycles=9),
+        lambda: make_batch("insertion", 3, autoreset_mode=mode, max_cycles=9),
+    ):
+        stories = []
+        for wrap in (nested, summed):
+            env = wrap(make_one())
+            stories.append(rollout(env, 9 if mode is AutoresetMode.DISABLED else 24))
+            env.close()
+        assert_alike(*stories)
+
+
+def test_numpy_numbers() -> None:
+    """They are taken wherever plain ones are."""
+    delayed, plain = (
+        Freeze(ActionDelay(ObservationNoise(make("insertion"), {"gripper": size}), steps), p, span)
+        for size, steps, p, span in (
+            (np.float32(0.5), np.uint8(2), np.float16(0.5), (np.int8(1), np.int8(127))),
+            (0.5, 2, 0.5, (1, 127)),
+        )
+    )
+    for seed in range(4):
+        assert_alike(rollout(delayed, 9, np.int64(seed)), rollout(plain, 9, seed))
 
 
 @every_control
@@ -468,6 +501,9 @@ BAD: dict[str, tuple[Callable[[Any], Any], tuple[str, ...]]] = {
     ),
     "negative noise": (lambda env: ObservationNoise(env, {"joint_pos": -1}), ("joint_pos", "-1")),
     "infinite noise": (lambda env: ObservationNoise(env, {"gripper": np.inf}), ("gripper", "inf")),
+    "true noise": (lambda env: ObservationNoise(env, {"gripper": True}), ("gripper", "True")),
+    "truly": (lambda env: Freeze(env, True, (0, 1)), ("probability", "True")),
+    "never": (lambda env: Freeze(env, 1, (0, 2**70)), (str(2**70),)),
     "no number": (lambda env: ObservationNoise(env, {"gripper": "0.1"}), ("gripper", "'0.1'")),
     "unknown agent": (lambda env: ObservationNoise(env, NOISE, ["third"]), ("third", LEFT, RIGHT)),
     "one name": (lambda env: ObservationDelay(env, 1, LEFT), ("agents", LEFT)),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 import typer
 
 from aloha_marl.cli.describe import doctor, show
@@ -13,8 +17,26 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command()(demo)
-app.command()(record_video)
-app.command("eval")(evaluation)
-for command in (view, crossplay, show, doctor):
-    app.command()(command)
+
+
+def _ending(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with a line instead of a traceback for Ctrl-C, a full disk and the like."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+        except KeyboardInterrupt:
+            typer.echo("Interrupted.", err=True)
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            raise  # Typer ends silently
+        except OSError as error:
+            typer.echo(error, err=True)
+            raise typer.Exit(1) from error
+
+    return run
+
+
+for function in (demo, record_video, evaluation, view, crossplay, show, doctor):
+    app.command("eval" if function is evaluation else None)(_ending(function))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Callable, Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich import box
@@ -16,6 +17,7 @@ from rich.table import Table
 
 from aloha_marl import policies
 from aloha_marl.arms import SIDES
+from aloha_marl.checks import at_least
 from aloha_marl.cli.tables import success_matrix
 from aloha_marl.core.metrics import BOTH, OWN
 from aloha_marl.evaluation.pairs import Crossplay
@@ -27,15 +29,54 @@ TasksOption = Annotated[
     list[str] | None, typer.Option(help=f"Task, may be repeated: {TASK_NAMES}.", show_default="all")
 ]
 PolicyOption = Annotated[str, typer.Option(help=f"One of {', '.join(policies.NAMES)}.")]
+COUNT: dict[str, Any] = {"min": 1, "max": 1_000_000}
+"""Bounds of a number of episodes."""
+WIDE = 1000
+"""Characters of a line in which nothing is broken."""
+
+
+def terminal(*, highlight: bool = False) -> Console:
+    """The console; where it is no terminal, lines are as long as what is written."""
+    console = Console(highlight=highlight)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDE
+    return console
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Prints a table; where the terminal is too narrow, as lines of column and cell."""
+    wide = console.options.update_width(WIDE)
+    if console.measure(table, options=wide).minimum <= console.width:
+        for column in table.columns:
+            column.overflow = "fold"
+        console.print(table)
+        return
+    if table.title:
+        console.print(table.title)
+    names = [f"[dim]{column.header}[/] " if column.header else "" for column in table.columns]
+    for cells in zip(*(column.cells for column in table.columns), strict=True):
+        console.print(*(name + str(cell) for name, cell in zip(names, cells, strict=True) if cell))
+
+
+def seeds_from(first: int, number: int) -> range:
+    """Seeds from the first one on.
+
+    Raises:
+        ValueError: the last one is too large.
+    """
+    return range(first, at_least(0, "seed", first + number - 1, 2**32 - 1) + 1)
 
 
 @contextlib.contextmanager
 def usage_errors() -> Iterator[None]:
-    """Turns a ``ValueError`` into a usage error with its message and exit code 2."""
+    """Turns an error of a value or of a file into a line and exit code 2."""
     try:
         yield
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+    except (OSError, ValueError) as error:
+        file = isinstance(error, OSError) and error.filename
+        # A line of any length: Typer's own box would break paths.
+        typer.echo(f"Error: {file} {error.strerror}" if file else f"Error: {error}", err=True)
+        raise typer.Exit(2) from error
 
 
 @contextlib.contextmanager
@@ -83,6 +124,7 @@ def report(result: Evaluation) -> Table:
         "steps of successes": pace,
         "highest stage": ", ".join(f"{i}: {n}" for i, n in result.stage_counts.items()),
         "diverged": str(sum(episode.diverged for episode in result.episodes)),
+        **({"not played": f"{len(result.unplayed)}, interrupted"} if result.unplayed else {}),
         "failed seeds": ", ".join(str(e.seed) for e in failed) or "-",
     }
     for name, meaning in (BOTH | OWN).items():

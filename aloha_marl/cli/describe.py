@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Annotated
 
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from typer import Argument, Exit, Option, echo
 
-from aloha_marl.cli.console import TASK_NAMES, usage_errors
+from aloha_marl.cli.console import TASK_NAMES, print_table, terminal, usage_errors
 from aloha_marl.cli.doctor import Machine, diagnose, write_icd
 from aloha_marl.cli.tables import as_markdown, tables
 from aloha_marl.core.observations import SCOPES
+from aloha_marl.files import check_writable, write_text
 from aloha_marl.tasks import TASKS
 
 
@@ -29,7 +29,7 @@ def show(
     if markdown:
         echo(as_markdown(parts), nl=False)
         return
-    console = Console()
+    console = terminal(highlight=True)
     for name, content in parts.items():
         console.print(f"\n[bold]{name}[/]: {TASKS[name].summary}\n")
         for part in content:
@@ -38,7 +38,7 @@ def show(
             )
             for row in part.rows:
                 table.add_row(*map(escape, row))
-            console.print(table)
+            print_table(console, table)
 
 
 def doctor(
@@ -48,7 +48,9 @@ def doctor(
     json: Annotated[Path | None, Option(help="Write the report to this file.")] = None,
 ) -> None:
     """Says what draws the pictures here, how fast, and what to mend; exit code 1 if nothing does."""
-    console = Console(highlight=False)
+    console = terminal()
+    with usage_errors():
+        check_writable(*filter(None, [json]))
     machine = Machine()
     if write:
         folder = machine.icd_folders()[-1]
@@ -60,12 +62,14 @@ def doctor(
                 "another folder by __EGL_VENDOR_LIBRARY_DIRS, then and whenever pictures are drawn."
             )
             raise Exit(1) from None
-    with console.status("Drawing"):
+    with console.status("Drawing", spinner="line"):
         result = diagnose(machine)
+    if json is not None:
+        write_text(json, result.to_json())
     table = Table(box=box.SIMPLE, show_header=False, title="OpenGL for pictures")
     for row in result.rows():
         table.add_row(*map(escape, row))
-    console.print(table)
+    print_table(console, table)
     for number, finding in enumerate(result.findings, 1):
         wrong = Table.grid(padding=(0, 1, 0, 0))  # a hanging indent
         wrong.add_row(f"{number}.", escape(finding.wrong))
@@ -75,7 +79,5 @@ def doctor(
     if not result.findings:
         console.print("Nothing to mend.")
     if json is not None:
-        json.parent.mkdir(parents=True, exist_ok=True)
-        json.write_text(result.to_json())
         console.print(f"{json}: this report")
     raise Exit(1 if result.drawing.error else 0)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
+from aloha_marl.files import write_text
 from aloha_marl.rendering.opengl import BACKENDS, backend, driver, has_nvidia, is_software
 from aloha_marl.rendering.renderer import Renderer
 from aloha_marl.rendering.viewer import check_screen
@@ -152,7 +153,7 @@ def draw(seconds: float = 1.0) -> Drawing:
             for width, height in SIZES:
                 with contextlib.closing(Renderer(env.model, width, height, "fast")) as renderer:
                     renderer.draw(env.model, env.data, "top")  # the first uploads meshes too
-                    with contextlib.suppress(Exception):  # names are welcome, not needed
+                    with renderer.current(), contextlib.suppress(Exception):  # names are welcome
                         about = about or driver()
                     start, count = time.perf_counter(), 0
                     while (spent := time.perf_counter() - start) < seconds or not count:
@@ -203,9 +204,8 @@ def _findings(machine: Machine, library: str, drawing: Drawing) -> tuple[Finding
 
 def write_icd(folder: Path) -> Path:
     """Writes the file by which EGL finds NVIDIA's library, and returns its path."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / ICD_NAME
-    path.write_text(ICD_CONTENT + "\n")
+    write_text(path, ICD_CONTENT + "\n")
     return path
 
 
@@ -231,7 +231,9 @@ def _no_pictures(machine: Machine, library: str) -> Iterator[tuple[str, str]]:
         if not machine.has_library("OSMesa"):
             yield "libOSMesa is not installed.", "apt-get install libosmesa6"
     elif not machine.has_library("EGL"):
-        yield "libEGL is not installed.", "apt-get install libegl1 libgl1-mesa-dri"
+        yield "libEGL is not installed.", "apt-get install libegl1 libgl1 libgl1-mesa-dri"
+    elif library == "egl" and not any(map(machine.has_library, ("OpenGL", "GL", "GLESv2"))):
+        yield "libEGL is installed, but not libGL.", "apt-get install libgl1 libgl1-mesa-dri"
     elif library == "egl" and (device := environ.get("MUJOCO_EGL_DEVICE_ID")):
         wrong = f"MUJOCO_EGL_DEVICE_ID={device} is no device that can draw."
         yield wrong, "unset MUJOCO_EGL_DEVICE_ID"

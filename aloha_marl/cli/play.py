@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +21,17 @@ from aloha_marl.cli import console as ui
 from aloha_marl.control.modes import CONTROLS
 from aloha_marl.core.options import STARTS
 from aloha_marl.core.rewards import REWARDS
-from aloha_marl.evaluation import Episode, environment, evaluate, pairs, play_all
+from aloha_marl.evaluation import (
+    Crossplay,
+    Episode,
+    Evaluation,
+    Interrupted,
+    environment,
+    evaluate,
+    pairs,
+    play_all,
+)
+from aloha_marl.files import check_writable, part_of, write_text
 from aloha_marl.policies import STYLES
 from aloha_marl.policies.view import POLICY_SCOPES
 from aloha_marl.recording.playback import KEYS, Playback
@@ -40,34 +51,41 @@ _ScopeOption = Annotated[
 
 def demo(
     task: ui.TasksOption = None,
-    episodes: Annotated[int, Option(min=1, help="Episodes per task.")] = 5,
+    episodes: Annotated[int, Option(**ui.COUNT, help="Episodes per task.")] = 5,
     first_seed: Annotated[int, Option(min=0, help="Seed of the first episode.")] = 0,
     out: Annotated[Path, Option(help="Folder for the videos.")] = Path("out"),
     video: Annotated[bool, Option(help="Film the first episode of each task.")] = True,
 ) -> None:
     """Lets the scripted experts play and films them."""
     names = task or list(TASKS)
+    films = {name: out / f"{name}.mp4" for name in names if video}
     with ui.usage_errors():
         arms = {name: policies.load("scripted", name) for name in names}
-    seeds = range(first_seed, first_seed + episodes)
-    console = Console()
+        seeds = ui.seeds_from(first_seed, episodes)
+        check_writable(*films.values())
+    console = ui.terminal(highlight=True)
     columns = ("task", "seed", *(f"stage {i}" for i in range(1, 5)), "steps", "success")
     title = "Step in which each stage was first reached (50 steps per second)"
     table = Table(*columns, title=title, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
-    for name in names:
-        with ui.progress(console, name, episodes) as done:
-            result = evaluate(name, arms[name], seeds, on_episode=done)
+
+    def add(result: Evaluation) -> None:
         for episode in result.episodes:
             first = ("-" if step is None else str(step) for step in episode.first_steps)
-            cells = (name, str(episode.seed), *first, str(episode.steps), ui.mark(episode))
+            cells = (result.task, str(episode.seed), *first, str(episode.steps), ui.mark(episode))
             table.add_row(*cells, end_section=episode is result.episodes[-1])
-    console.print(table)
-    if not video:
-        return
-    for name in names:
-        path = out / f"{name}.mp4"
+
+    try:
+        for name in names:
+            with ui.progress(console, name, episodes) as done:
+                add(evaluate(name, arms[name], seeds, on_episode=done))
+    except Interrupted as stop:
+        add(stop.result)
+        raise
+    finally:
+        ui.print_table(console, table)
+    for name, path in films.items():
         try:
             record(name, arms[name], first_seed, path)
         except RuntimeError as error:
@@ -80,7 +98,7 @@ def record_video(
     task: ui.TasksOption = None,
     policy: ui.PolicyOption = policies.NAMES[0],
     seed: Annotated[int, Option(min=0, help="Seed of the first episode.")] = 0,
-    episodes: Annotated[int, Option(min=1, help="Episodes per task, a video each.")] = 1,
+    episodes: Annotated[int, Option(**ui.COUNT, help="Episodes per task, a video each.")] = 1,
     camera: Annotated[
         list[str] | None,
         Option(
@@ -103,16 +121,23 @@ def record_video(
         for name in names:
             env = environment(name, policies.load(policy, name), **options)
             env.pictures.check_cameras(cameras)
-    console = Console(highlight=False)
+        seeds = ui.seeds_from(seed, episodes)
+        film = functools.partial(record, cameras=cameras, overlay=overlay)
+        writers = {form: film} | ({"png": plot_episode} if strip else {})
+        stem = policy.replace(":", "_")
+        files = {
+            (name, number): [out / f"{name}_{stem}_{number}.{suffix}" for suffix in writers]
+            for name in names
+            for number in seeds
+        }
+        check_writable(*itertools.chain(*files.values()))
+    console = ui.terminal()
 
-    film = functools.partial(record, cameras=cameras, overlay=overlay)
-    writers = {form: film} | ({"png": plot_episode} if strip else {})
     with ui.exit_on(console, RuntimeError):
         for name in names:
             with ui.progress(console, name, episodes) as done:
-                for number in range(seed, seed + episodes):
-                    for suffix, write in writers.items():
-                        path = out / f"{name}_{policy.replace(':', '_')}_{number}.{suffix}"
+                for number in seeds:
+                    for write, path in zip(writers.values(), files[name, number], strict=True):
                         # New policies for each file: both see the same random draws.
                         arms = policies.load(policy, name, seed=number)
                         episode = write(name, arms, number, path, **options)
@@ -125,7 +150,7 @@ def record_video(
 def evaluation(
     task: _TaskOption = "transfer_cube",
     policy: ui.PolicyOption = policies.NAMES[0],
-    episodes: Annotated[int, Option(min=1, help="How many.")] = 300,
+    episodes: Annotated[int, Option(**ui.COUNT, help="How many.")] = 300,
     first_seed: Annotated[int, Option(min=0, help="Seeds go on from here.")] = 10_000,
     scope: _ScopeOption = None,
     control: Annotated[
@@ -153,17 +178,30 @@ def evaluation(
         options["max_joint_speed"] = speed(max_joint_speed)
         arms = policies.load(policy, task, scope, control)
         environment(task, arms, **options).close()
-    console = Console()
-    seeds = range(first_seed, first_seed + episodes)
-    with players(console, ray) as play, ui.progress(console, task, episodes) as done:
-        result = evaluate(
-            task, arms, seeds, policy_name=policy, on_episode=done, play_all=play, **options
-        )
-    console.print(ui.report(result))
-    if json is not None:
-        json.parent.mkdir(parents=True, exist_ok=True)
-        json.write_text(result.to_json())
-        console.print(f"{json}: every episode", highlight=False)
+        seeds = ui.seeds_from(first_seed, episodes)
+        check_writable(*filter(None, [json]))
+    console = ui.terminal(highlight=True)
+
+    def keep(result: Evaluation, path: Path | None) -> None:
+        try:
+            if path is not None:
+                write_text(path, result.to_json())
+        finally:
+            ui.print_table(console, ui.report(result))
+        if path is not None:
+            count = f"{len(result.episodes)} of {episodes}" if result.unplayed else "every"
+            console.print(f"{path}: {count} episode{'s' * bool(result.unplayed)}", highlight=False)
+
+    try:
+        with players(console, ray) as play, ui.progress(console, task, episodes) as done:
+            result = evaluate(
+                task, arms, seeds, policy_name=policy, on_episode=done, play_all=play, **options
+            )
+    except Interrupted as stop:
+        if stop.result.episodes:
+            keep(stop.result, json and part_of(json))
+        raise
+    keep(result, json)
 
 
 @contextlib.contextmanager
@@ -201,14 +239,15 @@ def view(
 ) -> None:
     """Plays episodes in a window, in real time, until it is closed; the mouse moves the objects."""
     with ui.usage_errors():
+        ui.seeds_from(seed, 1)
         env = environment(task, policies.load(policy, task, scope), render_mode="human")
-    console = Console(highlight=False)
+    console = ui.terminal()
     keys = Table.grid(padding=(0, 2, 0, 0))
     for row in KEYS.items():
         keys.add_row(*row)
     playback = Playback(env, lambda number: policies.load(policy, task, scope, seed=number))
     with ui.exit_on(console, RuntimeError), contextlib.closing(env):
-        console.print(keys)
+        ui.print_table(console, keys)
         for episode in playback.episodes(seed):
             console.print(f"seed {episode.seed}, {episode.steps} steps, success {ui.mark(episode)}")
 
@@ -221,28 +260,38 @@ def crossplay(
         ),
     ] = None,
     task: ui.TasksOption = None,
-    episodes: Annotated[int, Option(min=1, help="Episodes per pair.")] = 50,
+    episodes: Annotated[int, Option(**ui.COUNT, help="Episodes per pair.")] = 50,
     first_seed: Annotated[int, Option(min=0, help="Seeds go on from here.")] = 10_000,
     out: Annotated[Path, Option(help="Folder for the files.")] = Path("out"),
 ) -> None:
     """Pairs every policy as left arm with every one as right arm: do strangers work together?"""
     names = list(dict.fromkeys(policy or STYLES))
-    seeds = range(first_seed, first_seed + episodes)
-    console = Console(highlight=False)
+    console = ui.terminal()
     with ui.usage_errors():
         zoo = {
             name: {style: policies.load(style, name) for style in names} for name in task or TASKS
         }
-    for name, arms in zoo.items():
-        with ui.progress(console, name, len(names) ** 2 * episodes) as done:
-            result = pairs.crossplay(name, arms, seeds, on_episode=done)
-        console.print(ui.matrix(result))
-        console.print(result.summary())
-        path = out / f"crossplay_{name}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(result.to_json())
+        seeds = ui.seeds_from(first_seed, episodes)
+        files = {name: out / f"crossplay_{name}.json" for name in zoo}
+        check_writable(*files.values(), *(path.with_suffix(".png") for path in files.values()))
+
+    def keep(result: Crossplay, path: Path) -> None:
+        write_text(path, result.to_json())
         try:
             draw_heat_map(result, path.with_suffix(".png"))
-            console.print(f"{path} and .png: all pairs", soft_wrap=True)
+            written = f"{path} and .png: "
         except RuntimeError as error:
-            console.print(f"{path}: all pairs; {escape(str(error))}", soft_wrap=True)
+            written = f"{error}\n{path}: "
+        ui.print_table(console, ui.matrix(result))
+        console.print(result.summary())
+        written += "the pairs that were played" if result.unplayed else "all pairs"
+        console.print(escape(written), soft_wrap=True)
+
+    for name, arms in zoo.items():
+        try:
+            with ui.progress(console, name, len(names) ** 2 * episodes) as done:
+                result = pairs.crossplay(name, arms, seeds, on_episode=done)
+        except Interrupted as stop:
+            keep(stop.result, part_of(files[name]))
+            raise
+        keep(result, files[name])

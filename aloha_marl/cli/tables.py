@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator, Mapping
 
 from aloha_marl.arms import SIDES
@@ -96,9 +97,15 @@ def success_matrix(result: Crossplay, cell: str, diagonal: str) -> Table:
         cells = []
         for j, (low, high) in enumerate(100 * result.intervals[i]):
             form = diagonal if i == j else cell
-            cells.append(form.format(rate=f"{percent[i, j]:.0f}", interval=f"{low:.0f}-{high:.0f}"))
-        rows.append((label, *cells, f"{percent[i].mean():.0f}"))
-    means = (f"{mean:.0f}" for mean in (*percent.mean(axis=0), percent.mean()))
-    rows.append(("mean", *means))
+            rate = _whole(percent[i, j])
+            text = form.format(rate=rate, interval=f"{low:.0f}-{high:.0f}")
+            cells.append(rate if math.isnan(percent[i, j]) else text)
+        rows.append((label, *cells, _whole(percent[i].mean())))
+    rows.append(("mean", *map(_whole, (*percent.mean(axis=0), percent.mean()))))
     title = f"{result.task}: success [%] of {len(result.seeds)} episodes"
     return Table(title, (" \\ ".join(SIDES), *result.labels, "mean"), rows)
+
+
+def _whole(percent: float) -> str:
+    """A number without decimals, a dash for NaN."""
+    return "-" if math.isnan(percent) else f"{percent:.0f}"

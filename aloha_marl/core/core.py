@@ -16,9 +16,10 @@ import numpy as np
 from aloha_marl.arms import CONTROL_TIMESTEP, SIDES
 from aloha_marl.control import CONTROLS
 from aloha_marl.control.limits import Limits
+from aloha_marl.copies import Uncopied
 from aloha_marl.core.metrics import Metrics
 from aloha_marl.core.observations import Observer
-from aloha_marl.core.options import Options
+from aloha_marl.core.options import UNLIMITED, Options
 from aloha_marl.core.rewards import Reward
 from aloha_marl.core.starts import Starts
 from aloha_marl.core.state import Infos, Progress, State, replaced
@@ -30,13 +31,16 @@ from aloha_marl.simulation.single import SingleSimulation
 from aloha_marl.tasks import SUCCESS, GymAlohaTask, Task
 
 
-class Core:
+class Core(Uncopied):
     """Runs a task: simulation, control mode, observer, stage and reward.
 
     Args:
         task: judges the episodes.
         options: of the front door.
         simulate: makes the simulations of a model, given the names of its fields that may vary.
+
+    Attributes:
+        prepare: called before anything moves; raises if the results could not be observed.
 
     Attributes, new arrays after every :meth:`reset`, :meth:`step` and :meth:`set_state`:
         progress: stage, elapsed steps and all else that the episodes remember.
@@ -55,6 +59,7 @@ class Core:
     ):
         self.task = task
         self.options = options
+        self.prepare: Callable[[], object] = lambda: None
         scene = with_arm_contacts(task.scene()) if options.metrics else task.scene()
         self.model = load_model(scene)
         self._substeps = round(CONTROL_TIMESTEP / self.model.opt.timestep)
@@ -96,6 +101,7 @@ class Core:
             rngs: m generators that draw the starts.
             seeds: m gym-aloha's seeds for ``start="gym_aloha"``; drawn from the generator if None.
         """
+        self.prepare()
         qpos, ctrl, drawn = self._starts.draw(rngs, seeds)
         self._vary(rows, drawn)
         self.simulation.reset(rows, qpos, ctrl)
@@ -115,6 +121,7 @@ class Core:
         Args:
             actions: (n, 2, 7) finite; values outside the control mode's bounds are clipped.
         """
+        self.prepare()
         self._limits.write(self._targets(actions), self._ctrl)
         self.simulation.step(self._substeps)
         self.readings.update()
@@ -165,7 +172,8 @@ class Core:
         }
         per_arm = {f"reward_{term}": self.gained[:, :, i] for i, term in enumerate(self.terms)}
         if self._metrics:
-            ended = self.terminated | self.truncated
+            unlimited = self.options.max_cycles == UNLIMITED  # any step may be the last one
+            ended = self.terminated | self.truncated | unlimited
             figures = self._metrics.figures(ended, progress.elapsed)
             shared, per_arm = shared | figures.shared, per_arm | figures.per_arm
         return Infos(shared, per_arm)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import numbers
 from collections.abc import Mapping
 from typing import Any
 
 from aloha_marl.arms import AGENTS
-from aloha_marl.checks import at_least, choose, names_of
+from aloha_marl.checks import at_least, choose, is_number, names_of
 from aloha_marl.control.modes import CONTROLS
 from aloha_marl.core.observations import SCOPES
 from aloha_marl.core.rewards import CREDITS, REWARDS
@@ -21,6 +20,9 @@ OBS_TYPES = ("state", "pixels", "pixels_agent_pos")
 PICTURE_MODES = ("rgb_array", "depth_array")
 RENDER_MODES = (*PICTURE_MODES, "human")
 RENDER_QUALITIES = ("fast", "high")
+
+UNLIMITED = 2**31 - 1
+"""Value of ``max_cycles`` for episodes that somebody else ends."""
 
 _MOST_PIXELS = 2**14
 """Largest width or height of a picture that is asked of OpenGL."""
@@ -123,7 +125,7 @@ class Options:
         plain: dict[str, Any] = {
             name: at_least(1, name, getattr(self, name), most)
             for name, most in (
-                ("max_cycles", 2**31 - 1),
+                ("max_cycles", UNLIMITED),
                 ("observation_width", _MOST_PIXELS),
                 ("observation_height", _MOST_PIXELS),
                 ("visualization_width", _MOST_PIXELS),
@@ -132,8 +134,7 @@ class Options:
         }
         speed = self.max_joint_speed
         if speed is not None:
-            number = isinstance(speed, numbers.Real) and not isinstance(speed, bool)
-            if not number or not speed > 0:
+            if not is_number(speed) or not 0 < speed <= 1e9:
                 raise ValueError(
                     f"max_joint_speed={speed!r} must be a positive number [rad/s] or None"
                 )

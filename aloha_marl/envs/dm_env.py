@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-import dm_env
 import numpy as np
-from dm_env import specs
 from gymnasium import spaces
 
+from aloha_marl.copies import Rebuilt
 from aloha_marl.envs.single_agent import AlohaSingleAgent
 
+try:
+    import dm_env
+    from dm_env import specs
+except ImportError as error:
+    raise ImportError(f"this adapter needs dm_env ({error}): pip install dm_env") from error
 
-class AlohaDmEnv(dm_env.Environment):
+
+class AlohaDmEnv(Rebuilt, dm_env.Environment):
     """Steps an :class:`AlohaSingleAgent` with dm_env's interface.
 
     Observations are ``{"observation": ...}`` unless they are dicts already. The discount is 0 on
-    success, 1 otherwise, also when the time is up.
+    success, 1 otherwise, also when the time is up. A copy, by ``copy.deepcopy`` or ``pickle``, is a new one
+    round a copy of the environment; it has no episode.
 
     Args:
         env: the environment to wrap.

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 
 from aloha_marl.arms import ACTION_SIZE, FINGERS, GRIPPER_CLOSED, GRIPPER_SPAN, JOINTS, SIDES
-from aloha_marl.checks import choose
+from aloha_marl.checks import choose, names_of
 from aloha_marl.core.core import Core
 from aloha_marl.envs.per_arm import checked_actions, picture_space
 from aloha_marl.rendering.pictures import Pictures
@@ -53,7 +53,7 @@ class MergedView:
 
     def __init__(self, core: Core, pictures: Pictures, obs_type: str, cameras: tuple[str, ...]):
         self.obs_type = choose("obs_type", obs_type, MERGED_OBS_TYPES)
-        self.cameras = _FULL_CAMERAS if obs_type == "full" else tuple(cameras)
+        self.cameras = _FULL_CAMERAS if obs_type == "full" else names_of("cameras", cameras)
         pictures.check_cameras(self.cameras)
         self._core = core
         self._pictures = pictures
@@ -70,6 +70,8 @@ class MergedView:
             "objects": objects,
         }
         keys = _PARTS[obs_type]
+        if "pixels" in (obs_type, *keys.values()):
+            core.prepare = pictures.prepare
         nested = spaces.Dict({key: parts[part] for key, part in keys.items()})
         self.observation_space: spaces.Space[Any] = nested if keys else parts[obs_type]
         low, high = (

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import functools
-import warnings
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -13,18 +11,20 @@ import mujoco
 import numpy as np
 import pettingzoo
 from gymnasium import spaces
-from gymnasium.utils import EzPickle, seeding
+from gymnasium.utils import seeding
 
 from aloha_marl.arms import ACTION_SIZE, CONTROL_TIMESTEP, SIDES
 from aloha_marl.checks import checked_seed
+from aloha_marl.copies import Rebuilt
 from aloha_marl.core.core import Core
 from aloha_marl.core.observations import Layout
 from aloha_marl.core.options import RENDER_MODES, Options, make_task
 from aloha_marl.core.state import State
 from aloha_marl.envs.per_arm import AgentID, PerArmView
+from aloha_marl.envs.physics import physics
 from aloha_marl.envs.rows import row_of
 from aloha_marl.rendering.pictures import Pictures
-from aloha_marl.rendering.viewer import Viewer
+from aloha_marl.rendering.viewer import Viewer, has_screen
 from aloha_marl.simulation.single import SingleSimulation
 from aloha_marl.tasks import Task
 
@@ -32,7 +32,7 @@ _ROW = np.arange(1)
 _ROW.flags.writeable = False
 
 
-class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
+class AlohaParallelEnv(Rebuilt, pettingzoo.ParallelEnv[AgentID, Any, Any]):
     """ALOHA's two arms over a table, each an agent with seven numbers to act with.
 
     ## Actions
@@ -86,6 +86,10 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
     Objects start anywhere in the task's ranges at any yaw, the arms within 0.1 rad of ``home``. Stage 4
     is success and terminates; ``max_cycles`` or a diverged simulation truncate. Both agents end together.
 
+    A simulation diverges when MuJoCo meets a bad number or raises an error in it, or when a joint or an
+    object is faster than 1,000 rad/s or m/s after a step. It is put back to MuJoCo's zero pose, which is
+    then observed; its stage is 0 and the step pays nothing.
+
     ## Infos
     Numbers only, the same keys at reset and step: ``is_success``, ``stage``, ``diverged``. With
     ``reward="dense"`` also ``reward_<term>``, what each term of the task paid the arm before credit is
@@ -97,6 +101,10 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
     in real time: a step then lasts 0.02 s. The mouse can move the objects; without it episodes are
     the same, bit for bit, as without a window. If the window is closed by hand the environment goes on
     unseen and unpaced. See :class:`~aloha_marl.rendering.viewer.Viewer`.
+
+    ## Copies
+    By ``copy.deepcopy`` or ``pickle``: a new environment with the same task and options, ``max_cycles``
+    among them. It has no episode; :meth:`get_state` and :meth:`set_state` carry that.
 
     ## Version history
     * v0: first version.
@@ -120,13 +128,16 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
     }
 
     def __init__(self, task: str | Task = "transfer_cube", **options: Any):
-        EzPickle.__init__(self, task, **options)
         self.task = make_task(task)
         self.options = Options.of(options, self.task)
         self.core = Core(self.task, self.options)
         self.pictures = Pictures(self.core)
         self._view = PerArmView(self.core, self.pictures)
-        self.metadata = copy.deepcopy(self.metadata) | {"name": f"{self.task.name}_v0"}
+        self.metadata = {
+            **self.metadata,
+            "name": f"{self.task.name}_v0",
+            "render_modes": [mode for mode in RENDER_MODES if mode != "human" or has_screen()],
+        }
         self.render_mode = self.options.render_mode
         self.viewer = Viewer(self.model, self.data) if self.render_mode == "human" else None
 
@@ -267,14 +278,13 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
 
     @functools.cached_property
     def physics(self) -> Any:
-        """A ``dm_control.mujoco.Physics`` on the same model and data, for named access."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its window library, where there is no screen
-            from dm_control import mujoco as dm_mujoco
-            from dm_control.mujoco import wrapper
-        data = wrapper.MjData(wrapper.MjModel(self.model))
-        data._data = self.data  # dm_control offers no constructor for data that exists
-        return dm_mujoco.Physics(data)
+        """A ``dm_control.mujoco.Physics`` on the same model and data, for named access.
+
+        Raises:
+            ImportError: dm_control is missing, as on Python 3.13, where it can't be installed.
+            RuntimeError: it can't read models of the installed MuJoCo, as dm_control 1.0.50 with 4.0.
+        """
+        return physics(self.model, self.data)
 
     def map_local_actions_to_global_action(
         self, actions: Mapping[AgentID, np.ndarray]
@@ -329,6 +339,10 @@ class AlohaParallelEnv(pettingzoo.ParallelEnv[AgentID, Any, Any], EzPickle):
             observed: in the size and quality of observations, instead of those of ``render()``.
         """
         return self.pictures.draw(camera, observed=observed)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        *made, changed = super().__reduce__()
+        return (*made, changed | {"max_cycles": self.max_cycles})
 
     def close(self) -> None:
         """Closes the window and frees the OpenGL contexts. The environment can still be stepped."""

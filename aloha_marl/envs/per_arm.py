@@ -30,6 +30,8 @@ class PerArmView:
         self._core = core
         self._obs_type = options.obs_type
         self._pictures = pictures
+        if self._obs_type != "state":
+            core.prepare = pictures.prepare
         self.names: tuple[AgentID, ...] = options.agent_names
         self._known = frozenset(self.names)
         # Per arm, name -> the model's camera; and all of them, each once.

@@ -2,26 +2,50 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable
 from typing import Any
 
 from pettingzoo import AECEnv
-from pettingzoo.utils import OrderEnforcingWrapper, parallel_to_aec
+from pettingzoo.utils import OrderEnforcingWrapper
+from pettingzoo.utils.conversions import parallel_to_aec_wrapper
 
-from aloha_marl.envs.parallel_env import AlohaParallelEnv
+from aloha_marl.copies import Rebuilt
+from aloha_marl.envs.parallel_env import AgentID, AlohaParallelEnv
+
+
+class AlohaAECEnv(Rebuilt, OrderEnforcingWrapper[AgentID, Any, Any]):
+    """A parallel environment in turns, as by ``pettingzoo.utils.parallel_to_aec``.
+
+    What is passed in and what ``last`` and ``observe`` return belongs to the caller. A copy, by
+    ``copy.deepcopy`` or ``pickle``, is a new one round a copy of the environment; it has no episode.
+    """
+
+    def __init__(self, env: AlohaParallelEnv):
+        super().__init__(parallel_to_aec_wrapper(env))
+
+    def step(self, action: Any) -> None:
+        super().step(copy.deepcopy(action))  # used when the other agent acts
+
+    def observe(self, agent: AgentID) -> Any:
+        return copy.deepcopy(super().observe(agent))
+
+    def last(self, observe: bool = True) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        *outcome, info = super().last(observe)
+        return (*outcome, dict(info))
+
+    def __str__(self) -> str:
+        return str(self.env)
 
 
 def constructors(
     task: str,
 ) -> tuple[Callable[..., AlohaParallelEnv], Callable[..., AECEnv], Callable[..., AECEnv]]:
-    """``parallel_env``, ``env`` (AEC, enforcing the order of calls) and ``raw_env`` (AEC) of a task."""
+    """``parallel_env``, ``env`` (AEC) and ``raw_env`` of a task; both enforce the order of calls."""
     parallel_env = functools.partial(AlohaParallelEnv, task)
 
-    def raw_env(**options: Any) -> AECEnv:
-        return parallel_to_aec(parallel_env(**options))
-
     def env(**options: Any) -> AECEnv:
-        return OrderEnforcingWrapper(raw_env(**options))
+        return AlohaAECEnv(parallel_env(**options))
 
-    return parallel_env, env, raw_env
+    return parallel_env, env, env

@@ -10,12 +10,17 @@ import numpy as np
 import pettingzoo
 from gymnasium import spaces
 
+from aloha_marl.checks import is_whole
+from aloha_marl.core.options import UNLIMITED
 from aloha_marl.envs.merged import MERGED_ACTION_SIZE
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
 from aloha_marl.envs.single_agent import AlohaSingleAgent
 from aloha_marl.envs.single_agent_vector import AlohaSingleAgentVector
 from aloha_marl.envs.vector_env import AlohaVectorEnv
 from aloha_marl.tasks import TASKS, Task
+
+MAX_EPISODE_STEPS = 300
+"""Default of Gymnasium's option ``max_episode_steps`` for the ids, that of gym-aloha."""
 
 AS_GYM_ALOHA: dict[str, Any] = {
     "rules": "gym_aloha",
@@ -64,10 +69,20 @@ def make(
     gym_aloha: bool = False,
     **options: Any,
 ) -> AlohaSingleAgent:
-    """Entry point of the ids ``aloha_marl/<Task>-v0`` and ``aloha_marl/GymAloha<Task>-v0``."""
+    """Entry point of the ids ``aloha_marl/<Task>-v0`` and ``aloha_marl/GymAloha<Task>-v0``.
+
+    Gymnasium's ``TimeLimit`` ends the episodes, at ``max_episode_steps``; so infos tell metrics, if they
+    are asked for, in every step. With ``max_cycles`` the environment itself ends them.
+
+    Raises:
+        ValueError: a bad option, or ``max_cycles`` above the limit of the id.
+    """
     kind = GymAloha if gym_aloha else AlohaSingleAgent
-    options = _as_gym_aloha(options) if gym_aloha else options
+    options = {"max_cycles": UNLIMITED} | _checked(options, gym_aloha, MAX_EPISODE_STEPS)
     return kind(AlohaParallelEnv(task, **options), obs_type, cameras)
+
+
+vars(make)["metadata"] = AlohaSingleAgent.metadata  # by it gymnasium.make offers "rgb_array_list"
 
 
 def make_vector(
@@ -76,16 +91,26 @@ def make_vector(
     obs_type: str = "pixels",
     cameras: tuple[str, ...] = ("top",),
     gym_aloha: bool = False,
+    max_episode_steps: int = MAX_EPISODE_STEPS,
     **options: Any,
 ) -> AlohaSingleAgentVector:
     """Vector entry point of the same ids; options as of ``AlohaVectorEnv``."""
     kind = GymAlohaVector if gym_aloha else AlohaSingleAgentVector
-    options = _as_gym_aloha(options) if gym_aloha else options
+    options = _checked(options, gym_aloha, max_episode_steps)
+    options = {"max_cycles": max_episode_steps} | options
     return kind(AlohaVectorEnv(task, num_envs, **options), obs_type, cameras)
 
 
-def _as_gym_aloha(options: Mapping[str, Any]) -> dict[str, Any]:
-    """All options of the ``GymAloha*`` ids, given those that were asked for."""
+def _checked(options: Mapping[str, Any], gym_aloha: bool, limit: int) -> dict[str, Any]:
+    """All options of an id, given those that were asked for."""
+    asked = options.get("max_cycles", limit)
+    if is_whole(asked) and asked > limit:
+        raise ValueError(
+            f"max_cycles={asked} is more than max_episode_steps={limit}, which would end the episodes: "
+            f"pass max_episode_steps={asked} instead"
+        )
+    if not gym_aloha:
+        return dict(options)
     exact = {"render_quality": "high"} if options.get("visuals") == "gym_aloha" else {}
     return AS_GYM_ALOHA | exact | dict(options)
 
@@ -102,10 +127,9 @@ def register() -> None:
                     entry_point=f"{__name__}:make",
                     vector_entry_point=f"{__name__}:make_vector",
                     kwargs={"task": name, "gym_aloha": bool(prefix)},
+                    max_episode_steps=MAX_EPISODE_STEPS,
                 )
         if hasattr(pettingzoo, "register"):  # from PettingZoo 1.27 on
-            pettingzoo.register(
-                "parallel",
-                f"aloha_marl/{name}-v0",
-                entry_point=f"aloha_marl.{name}_v0:parallel_env",
-            )
+            env_id, module = f"aloha_marl/{name}-v0", f"aloha_marl.{name}_v0"
+            pettingzoo.register("parallel", env_id, entry_point=f"{module}:parallel_env")
+            pettingzoo.register("aec", env_id, entry_point=f"{module}:env")

@@ -12,12 +12,13 @@ from pettingzoo import ParallelEnv
 
 from aloha_marl.arms import SIDES
 from aloha_marl.checks import choose
+from aloha_marl.copies import Rebuilt
 from aloha_marl.envs.merged import MergedView
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
 from aloha_marl.envs.rows import row_of
 
 
-class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
+class AlohaSingleAgent(Rebuilt, gymnasium.Env[Any, np.ndarray]):
     """Both arms as one agent: a thin layer over a parallel environment.
 
     ## Actions
@@ -41,6 +42,9 @@ class AlohaSingleAgent(gymnasium.Env[Any, np.ndarray]):
     ## Rewards, episode end, infos
     The reward is the mean of the arms' rewards. Infos that differ between the arms are named
     ``left_<name>`` and ``right_<name>``.
+
+    ## Copies
+    By ``copy.deepcopy`` or ``pickle``: a new one, round a copy of its environment; it has no episode.
 
     ## Version history
     * v0: first version.

@@ -10,16 +10,18 @@ from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from aloha_marl.copies import Rebuilt
 from aloha_marl.envs.merged import MergedView
 from aloha_marl.envs.rows import final_infos, vector_infos
 from aloha_marl.envs.vector_env import AlohaVectorEnv
 
 
-class AlohaSingleAgentVector(VectorEnv[Any, np.ndarray, np.ndarray]):
+class AlohaSingleAgentVector(Rebuilt, VectorEnv[Any, np.ndarray, np.ndarray]):
     """Both arms as one agent in N environments: a thin layer over :class:`AlohaVectorEnv`.
 
     Row i is, bit for bit, an :class:`~aloha_marl.envs.single_agent.AlohaSingleAgent` that is reset with row
-    i's seed. Spaces, observations and infos are described there; here they have a leading N.
+    i's seed. Spaces, observations and infos are described there; here they have a leading N. A copy, by
+    ``copy.deepcopy`` or ``pickle``, is a new one round a copy of its environment; it has no episodes.
 
     ## Version history
     * v0: first version.

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.utils import EzPickle
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from aloha_marl.checks import at_least, choose
+from aloha_marl.copies import Rebuilt
 from aloha_marl.core.core import Core
 from aloha_marl.core.observations import Layout
 from aloha_marl.core.options import PICTURE_MODES, Options, make_task
@@ -38,7 +38,7 @@ class _Resources:
     episodes: Episodes
 
 
-class AlohaVectorEnv(EzPickle):
+class AlohaVectorEnv(Rebuilt):
     """N environments at once: dicts agent -> arrays with a leading N.
 
     Row i is, bit for bit, the :class:`~aloha_marl.envs.parallel_env.AlohaParallelEnv` with the same options
@@ -67,8 +67,12 @@ class AlohaVectorEnv(EzPickle):
     | ``NEXT_STEP`` | starts again in the next step, whose action is ignored and whose reward is 0 |
     | ``DISABLED`` | must be reset: ``reset(options={"reset_mask": (N,) bool})`` |
 
-    A row whose physics diverges, or in which MuJoCo raises an error, is truncated with
-    ``diverged`` in its infos; the other rows are not affected.
+    A row that diverges, as :class:`~aloha_marl.envs.parallel_env.AlohaParallelEnv` describes, is
+    truncated with ``diverged`` in its infos; the other rows are not affected.
+
+    ## Copies
+    By ``copy.deepcopy`` or ``pickle``: a new batch with the same arguments, threads of its own and no
+    episodes, also of one that is closed; :meth:`get_state` and :meth:`set_state` carry those.
 
     ## Version history
     * v0: first version.
@@ -97,7 +101,6 @@ class AlohaVectorEnv(EzPickle):
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         **options: Any,
     ):
-        EzPickle.__init__(self, task, num_envs, num_threads, autoreset_mode, **options)
         self.task = make_task(task)
         self.options = Options.of(options, self.task)
         if self.options.render_mode == "human":

@@ -10,7 +10,14 @@ from aloha_marl.evaluation.evaluator import (
     sight,
 )
 from aloha_marl.evaluation.pairs import Crossplay, crossplay
-from aloha_marl.evaluation.results import Episode, Evaluation, outcome, versions, wilson
+from aloha_marl.evaluation.results import (
+    Episode,
+    Evaluation,
+    Interrupted,
+    outcome,
+    versions,
+    wilson,
+)
 
 __all__ = ["Crossplay", "Episode", "Evaluation", "crossplay", "environment", "evaluate", "fitting"]
-__all__ += ["outcome", "phases", "play", "play_all", "sight", "versions", "wilson"]
+__all__ += ["Interrupted", "outcome", "phases", "play", "play_all", "sight", "versions", "wilson"]

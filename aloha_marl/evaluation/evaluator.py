@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from aloha_marl.arms import AGENTS
-from aloha_marl.checks import choose
+from aloha_marl.checks import at_least, choose
 from aloha_marl.core.observations import SCOPES, WIDENING, Layout
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
 from aloha_marl.envs.per_arm import AgentID
 from aloha_marl.envs.vector_env import AlohaVectorEnv
-from aloha_marl.evaluation.results import Episode, Evaluation, outcome
+from aloha_marl.evaluation.results import Episode, Evaluation, Interrupted, outcome
 from aloha_marl.policies import Policy
 from aloha_marl.tasks import Task
 
@@ -47,16 +47,33 @@ def evaluate(
         **options: further options of the environment; ``metrics`` is True unless it is given.
 
     Raises:
-        ValueError: an unknown option or value, or policies that don't fit the environment.
+        ValueError: an unknown option or value, a bad seed, or policies that don't fit the environment.
+        Interrupted: Ctrl-C; its ``result`` has the episodes that are finished.
     """
+    seeds = checked_seeds(seeds)
     env = environment(task, policies, **({"metrics": True} | options))
-    episodes = []
-    for episode in play_all(env, policies, seeds):
-        episodes.append(episode)
-        if on_episode is not None:
-            on_episode(episode)
-    env.close()
-    return Evaluation(env.task.name, policy_name, dataclasses.asdict(env.options), tuple(episodes))
+    played = Evaluation(env.task.name, policy_name, dataclasses.asdict(env.options), ())
+    episodes: list[Episode] = []
+    try:
+        for episode in play_all(env, policies, seeds):
+            episodes.append(episode)
+            if on_episode is not None:
+                on_episode(episode)
+    except KeyboardInterrupt as stop:
+        part = {"episodes": tuple(episodes), "unplayed": seeds[len(episodes) :]}
+        raise Interrupted(dataclasses.replace(played, **part)) from stop
+    finally:
+        env.close()
+    return dataclasses.replace(played, episodes=tuple(episodes))
+
+
+def checked_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
+    """Returns seeds as plain numbers.
+
+    Raises:
+        ValueError: one of them is none.
+    """
+    return tuple(at_least(0, "seed", seed, 2**32 - 1) for seed in seeds)
 
 
 def environment(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,15 @@ import numpy as np
 from aloha_marl.arms import AGENTS, SIDES
 from aloha_marl.envs.rows import row_of
 from aloha_marl.envs.vector_env import AlohaVectorEnv
-from aloha_marl.evaluation.evaluator import fitting, phases, rollout
-from aloha_marl.evaluation.results import Episode, Evaluation, outcome, versions
+from aloha_marl.evaluation.evaluator import checked_seeds, fitting, phases, rollout
+from aloha_marl.evaluation.results import (
+    Episode,
+    Evaluation,
+    Interrupted,
+    outcome,
+    versions,
+    wilson,
+)
 from aloha_marl.policies import Policy
 from aloha_marl.tasks import Task
 
@@ -28,9 +36,10 @@ class Crossplay:
         names: names of the policies, each a row as the left arm and a column as the right one.
         seeds: seeds of the resets, the same for every pair.
         options: options of the environment that all pairs share.
-        versions: versions of what the result depends on.
+        versions: of what the result depends on, with the kind of processor.
         pairs: row by row: the policies "left" and "right", "scope" and "control" of the environment,
-            and the figures of :meth:`aloha_marl.evaluation.Evaluation.summary`.
+            and the figures of :meth:`aloha_marl.evaluation.Evaluation.summary`. If cross-play was
+            interrupted, the last ones are missing.
     """
 
     task: str
@@ -48,33 +57,45 @@ class Crossplay:
 
     @property
     def rates(self) -> np.ndarray:
-        """(n, n) success rates; rows are left policies, columns right ones."""
-        return np.reshape([pair["success_rate"] for pair in self.pairs], (len(self.names), -1))
+        """(n, n) success rates; rows are left policies, columns right ones. NaN: not played."""
+        return self._square([pair["success_rate"] for pair in self.pairs], math.nan)
 
     @property
     def intervals(self) -> np.ndarray:
-        """(n, n, 2) Wilson 95 % intervals of the success rates."""
-        intervals = [pair["success_rate_wilson_95"] for pair in self.pairs]
-        return np.reshape(intervals, (*self.rates.shape, 2))
+        """(n, n, 2) Wilson 95 % intervals of the success rates; 0 to 1 without episodes."""
+        return self._square([pair["success_rate_wilson_95"] for pair in self.pairs], wilson(0, 0))
+
+    @property
+    def unplayed(self) -> int:
+        """Number of pairs that are missing because cross-play was interrupted."""
+        return len(self.names) ** 2 - len(self.pairs)
+
+    def _square(self, values: list[Any], missing: Any) -> np.ndarray:
+        """(n, n, ...) values of all pairs."""
+        n = len(self.names)
+        whole = np.array(values + [missing] * self.unplayed)
+        return whole.reshape(n, n, *whole.shape[1:])
 
     @property
     def alike(self) -> float:
-        """Mean success rate of the pairs of one policy with itself: the diagonal."""
+        """Mean success rate of the pairs of one policy with itself, NaN if any was not played."""
         return float(self.rates.diagonal().mean())
 
     @property
     def strangers(self) -> float:
-        """Mean success rate of the pairs of two policies, NaN if there is only one policy."""
+        """Mean success rate of the pairs of two policies, NaN if there is none or any was not played."""
         n = len(self.names)
         return float(self.rates[~np.eye(n, dtype=bool)].mean()) if n > 1 else math.nan
 
     def summary(self) -> str:
-        """Both means in a sentence."""
+        """Both means in a sentence, or how many pairs were played if not all."""
+        if self.unplayed:
+            return f"{len(self.pairs)} of {len(self.names) ** 2} pairs were played"
         text = f"mean success: with itself {self.alike:.1%}"
         return text if math.isnan(self.strangers) else f"{text}, strangers {self.strangers:.1%}"
 
     def to_json(self) -> str:
-        """Everything as JSON; the same on every run with the same versions."""
+        """Everything as JSON; the same on every run with the same :attr:`versions`."""
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
 
     @classmethod
@@ -87,7 +108,7 @@ class Crossplay:
 def crossplay(
     task: str | Task,
     policies: Mapping[str, Mapping[str, Policy]],
-    seeds: Sequence[int],
+    seeds: Iterable[int],
     *,
     on_episode: Callable[[Episode], None] | None = None,
     **options: Any,
@@ -107,24 +128,35 @@ def crossplay(
 
     Raises:
         ValueError: an unknown option or value, policies that don't fit one another or the
-            environment, or nothing to play.
+            environment, a bad seed, or nothing to play.
+        Interrupted: Ctrl-C after the first pair; its ``result`` has the pairs that are finished.
     """
+    seeds = checked_seeds(seeds)
     if not policies or not seeds:
         raise ValueError(f"nothing to play: {len(policies)} policies, {len(seeds)} seeds")
     pairs = {}
     for names in ((left, right) for left in policies for right in policies):
         arms = {agent: policies[name][agent] for agent, name in zip(AGENTS, names, strict=True)}
         pairs[names] = arms, fitting(arms, {"metrics": True} | options)
-    results = []
-    for names, (arms, fitted) in pairs.items():
-        env = AlohaVectorEnv(task, len(seeds), autoreset_mode="NextStep", **fitted)
-        episodes = _play_rows(env, arms, seeds, on_episode)
-        env.close()
-        used = dataclasses.asdict(env.options)
-        summary = Evaluation(env.task.name, "", used, episodes).summary()
-        own = {name: used.pop(name) for name in ("scope", "control")}
-        results.append(dict(zip(SIDES, names, strict=True)) | own | summary)
-    return Crossplay(env.task.name, tuple(policies), tuple(seeds), used, versions(), tuple(results))
+    results: list[dict[str, Any]] = []
+    played = None
+    try:
+        for names, (arms, fitted) in pairs.items():
+            batch = AlohaVectorEnv(task, len(seeds), autoreset_mode="NextStep", **fitted)
+            with contextlib.closing(batch) as env:
+                episodes = _play_rows(env, arms, seeds, on_episode)
+            used = dataclasses.asdict(env.options)
+            summary = Evaluation(env.task.name, "", used, episodes).summary()
+            own = {name: used.pop(name) for name in ("scope", "control")}
+            results.append(dict(zip(SIDES, names, strict=True)) | own | summary)
+            shared = (env.task.name, tuple(policies), seeds, used, versions())
+            played = Crossplay(*shared, tuple(results))
+    except KeyboardInterrupt as stop:
+        if played is None:
+            raise
+        raise Interrupted(played) from stop
+    assert played is not None  # there is a pair
+    return played
 
 
 def _play_rows(

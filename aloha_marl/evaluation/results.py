@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
+import numpy as np
+
 from aloha_marl.arms import SIDES
 from aloha_marl.core.metrics import BOTH, NEVER, OWN
 from aloha_marl.tasks import SUCCESS, Task
@@ -44,6 +46,18 @@ class Episode:
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in the middle of an evaluation or of cross-play.
+
+    Attributes:
+        result: the part that is finished, an ``Evaluation`` or a ``Crossplay``.
+    """
+
+    def __init__(self, result: Any):
+        super().__init__()
+        self.result = result
+
+
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
     """Episodes, and what is needed to repeat them.
@@ -53,12 +67,14 @@ class Evaluation:
         policy: name of the policy.
         options: all options of the environment.
         episodes: in the order of the seeds.
+        unplayed: the seeds that are left, if the evaluation was interrupted.
     """
 
     task: str
     policy: str
     options: dict[str, Any]
     episodes: tuple[Episode, ...]
+    unplayed: tuple[int, ...] = ()
 
     @property
     def successes(self) -> int:
@@ -112,9 +128,13 @@ class Evaluation:
         }
 
     def to_json(self) -> str:
-        """Everything as JSON; the same on every run with the same versions."""
+        """Everything as JSON; the same on every run with the same :func:`versions`.
+
+        "unplayed" is there only if the evaluation was interrupted.
+        """
         content = dataclasses.asdict(self)
-        episodes = content.pop("episodes")
+        episodes, unplayed = content.pop("episodes"), content.pop("unplayed")
+        content |= {"unplayed": unplayed} if unplayed else {}
         content |= {"versions": versions(), "summary": self.summary()}
         content |= {"seeds": [episode.seed for episode in self.episodes], "episodes": episodes}
         return json.dumps(content, indent=1) + "\n"
@@ -142,10 +162,10 @@ def outcome(
         for side, info in zip(SIDES, infos, strict=True):
             metrics[f"{side}_{name}"] = float(info[name])
     return Episode(
-        seed=seed,
+        seed=int(seed),
         success=success,
         steps=len(stages) - 1,
-        stage=max(stages),
+        stage=int(max(stages)),
         diverged=diverged,
         first_steps=tuple(
             next((step for step, stage in enumerate(stages) if stage >= wanted), None)
@@ -174,10 +194,16 @@ def _reason(task: Task, stages: Sequence[int], diverged: bool, phases: Mapping[s
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that a result depends on."""
+    """Versions of Python and of the packages that a result depends on, and the kind of processor.
+
+    Kernels of matrix products, sines and the like are chosen by the instructions that the processor
+    has: on one of another kind the last bits may differ.
+    """
     packages = ("aloha_marl", "mujoco", "numpy", "pettingzoo")
     found = {name: metadata.version(name) for name in packages}
-    return found | {"python": platform.python_version()}
+    instructions = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
+    processor = " ".join([platform.machine(), *instructions])
+    return found | {"python": platform.python_version(), "processor": processor}
 
 
 def wilson(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:

@@ -58,15 +58,17 @@ def play_all(
 ) -> Iterator[Episode]:
     """Plays one episode per seed on all processors of the cluster; see :func:`connect`.
 
-    For :func:`aloha_marl.evaluation.evaluate`. The episodes are, bit for bit, those that are played
-    here, if a policy's actions depend on its arguments since its last reset alone, as they do with
-    all of :func:`aloha_marl.policies.load`. Other machines redo the work of a lost one.
+    For :func:`aloha_marl.evaluation.evaluate`. All machines must have processors of one kind: the
+    episodes then are, bit for bit, those that are played here, if a policy's actions depend on its
+    arguments since its last reset alone, as they do with all of :func:`aloha_marl.policies.load`.
+    Other machines redo the work of a lost one.
 
     Yields:
         The episodes, in the order of the seeds.
 
     Raises:
-        RuntimeError: a machine has other versions of the libraries that results depend on.
+        RuntimeError: a machine has another kind of processor, or other versions of the libraries that
+            results depend on.
     """
     seeds, ours = list(seeds), versions()
     task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_play_chunk)
@@ -75,7 +77,9 @@ def play_all(
     for chunk in chunks:
         theirs, episodes = ray.get(chunk)
         if theirs != ours:
-            raise RuntimeError(f"a machine of the cluster has {theirs}; install {ours} on all")
+            raise RuntimeError(
+                f"a machine of the cluster has {theirs}; install {ours} on all, with processors of one kind"
+            )
         yield from episodes
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from aloha_marl.copies import Rebuilt
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
 from aloha_marl.integrations.requirements import library
 
@@ -14,10 +15,11 @@ with library("rllib"):
     from ray.rllib.env.wrappers.pettingzoo_env import ParallelPettingZooEnv
 
 
-class AlohaEnv(ParallelPettingZooEnv):
+class AlohaEnv(Rebuilt, ParallelPettingZooEnv):
     """For ``config.environment(AlohaEnv, env_config={"task": "insertion", ...})``.
 
-    Mends RLlib's wrapper, which leaves the order of the agents to chance and fails in ``render()``.
+    Mends RLlib's wrapper, which leaves the order of the agents to chance and fails in ``render()``. A
+    copy, by ``copy.deepcopy`` or ``pickle``, is a new one with the same ``config``; it has no episode.
 
     Args:
         config: task and options of :class:`~aloha_marl.envs.parallel_env.AlohaParallelEnv`.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from aloha_marl.copies import Rebuilt
 from aloha_marl.envs.single_agent_vector import AlohaSingleAgentVector
 from aloha_marl.envs.vector_env import AlohaVectorEnv
 from aloha_marl.integrations.requirements import library
@@ -17,11 +18,12 @@ with library("sb3"):
     from stable_baselines3.common.vec_env import VecEnv
 
 
-class _AgentVecEnv(VecEnv):
+class _AgentVecEnv(Rebuilt, VecEnv):
     """N environments whose agents are the rows, those of the first environment first.
 
     SB3 asks every row for attributes and methods; here they are those of the one environment that all
-    rows live in, so they can be set and called only for all rows together.
+    rows live in, so they can be set and called only for all rows together. A copy, by ``copy.deepcopy``
+    or ``pickle``, is a new one round a copy of the environments; it has no episodes.
     """
 
     def __init__(self, env: Any, agents: int, observation: spaces.Space[Any], action: Any):
@@ -44,9 +46,9 @@ class _AgentVecEnv(VecEnv):
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Gives environment i the seed ``seed + i`` at the next reset; all its rows share it."""
-        first = super().seed(seed)[0]
+        first = int(super().seed(seed)[0])
         self._seeds = [first + row // self._agents for row in range(self.num_envs)]
-        return self._seeds
+        return list(self._seeds)
 
     def reset(self) -> Any:
         """Starts all episodes; with the seeds given by :meth:`seed`, if any."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from aloha_marl.copies import Rebuilt
 from aloha_marl.envs.rows import batch_of
 from aloha_marl.envs.vector_env import AlohaVectorEnv
 from aloha_marl.integrations.requirements import library
@@ -24,7 +25,7 @@ with library("torchrl"):
     from torchrl.envs import EnvBase
 
 
-class AlohaEnv(EnvBase):
+class AlohaEnv(Rebuilt, EnvBase):
     """N environments with batch size ``[N]``.
 
     | key | shape | |
@@ -39,6 +40,9 @@ class AlohaEnv(EnvBase):
     The left arm comes first. Row i is the row of the given environment; ``set_seed(s)`` has it start
     like one environment with seed s + i. Rows are started again by TorchRL, by ``_reset`` masks. A row
     that a rollout leaves out once its episode is over meanwhile plays a new one, unobserved.
+
+    A copy, by ``copy.deepcopy`` or ``pickle``, is a new one round a copy of the environments; it has no
+    episodes.
 
     Args:
         env: the environments, wrapped or not, with ``autoreset_mode="NextStep"``.
@@ -103,7 +107,8 @@ class AlohaEnv(EnvBase):
             "observation": self._stacked(observations),
             "info": {n: self._numbers({a: infos[a][n] for a in self._agents}) for n in names},
         }
-        terminated, truncated = self._core.terminated[:, None], self._core.truncated[:, None]
+        ends = self._core.terminated, self._core.truncated
+        terminated, truncated = (end[:, None].copy() for end in ends)
         result = {
             self._group: TensorDict(arms, (*self.batch_size, len(self._agents))),
             "state": self._env.state(),

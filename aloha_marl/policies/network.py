@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from aloha_marl.arms import ACTION_SIZE
+from aloha_marl.files import atomic
 from aloha_marl.policies.features import features
 from aloha_marl.policies.view import View, task_layout
 
@@ -61,7 +62,8 @@ class Network:
             for i, layer in enumerate(self.layers)
             for name, array in zip(("weights", "bias"), layer, strict=True)
         }
-        np.savez_compressed(path, header=np.array(json.dumps(header)), **arrays)
+        with atomic(path) as aside, aside.open("wb") as file:
+            np.savez_compressed(file, header=np.array(json.dumps(header)), **arrays)
 
     @classmethod
     def load(

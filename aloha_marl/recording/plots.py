@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from aloha_marl.arms import CONTROL_TIMESTEP, SIDES
+from aloha_marl.checks import choose
 from aloha_marl.evaluation import Crossplay, Episode, environment, play
+from aloha_marl.files import atomic, check_writable
 from aloha_marl.policies import Policy
 from aloha_marl.tasks import SUCCESS, Task
 
@@ -42,7 +44,7 @@ def plot_episode(
         ValueError: an unknown ending, option or value.
         RuntimeError: matplotlib is missing; the message says how to install it.
     """
-    figure = _figure((9, 7))
+    figure = _figure((9, 7), path)
     env = environment(task, policies, **options)
     stages, rewards, paid, openings = [], [], [], []
 
@@ -118,7 +120,7 @@ def draw_heat_map(result: Crossplay, path: str | Path) -> None:
         RuntimeError: matplotlib is missing; the message says how to install it.
     """
     n = len(result.names)
-    figure = _figure((max(5.5, 3 + 0.62 * n), 2.4 + 0.62 * n))  # a cell is 0.62 inches wide
+    figure = _figure((max(5.5, 3 + 0.62 * n), 2.4 + 0.62 * n), path)  # a cell is 0.62 inches wide
     axes = figure.subplots()
     edges = np.array([*range(n + 1), n + 0.25, n + 1.25])  # a gap before the means
     percent = np.full((n + 2, n + 2), np.nan)  # NaN in the gap
@@ -151,13 +153,18 @@ def draw_heat_map(result: Crossplay, path: str | Path) -> None:
 
 
 def _save(figure: Any, path: str | Path) -> None:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    with atomic(path) as aside:
+        figure.savefig(aside, dpi=100)
 
 
-def _figure(size: tuple[float, float]) -> Any:
-    """A figure of this size [inches]; without matplotlib a ``RuntimeError`` says how to install it."""
+def _figure(size: tuple[float, float], path: str | Path) -> Any:
+    """A figure of this size [inches] that can be written to this path.
+
+    Raises:
+        ValueError: an unknown ending.
+        OSError: nothing can be written there.
+        RuntimeError: matplotlib is missing; the message says how to install it.
+    """
     try:
         # Not pyplot: that keeps every figure, and opens a window where there is a screen.
         from matplotlib.figure import Figure
@@ -165,4 +172,8 @@ def _figure(size: tuple[float, float]) -> Any:
         raise RuntimeError(
             f"no plots without {error.name}: pip install 'aloha_marl[cli]'"
         ) from error
-    return Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
+    ending = Path(path).suffix.removeprefix(".")
+    choose("picture format", ending, figure.canvas.get_supported_filetypes())
+    check_writable(path)
+    return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from aloha_marl.checks import choose
 from aloha_marl.evaluation import Episode, environment, play
+from aloha_marl.files import atomic, check_writable
 from aloha_marl.policies import Policy
 from aloha_marl.recording.overlay import Overlay
 from aloha_marl.tasks import Task
@@ -54,12 +56,8 @@ def record(
         raise ValueError(f"cameras={cameras!r} must be a non-empty sequence of names")
     env = environment(task, policies, **(form["size"] | options))
     env.pictures.check_cameras(cameras)
+    check_writable(path)
     rate = env.metadata["render_fps"] / form["every"]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".gif":
-        film = _Gif(path, rate)
-    else:
-        film = imageio.get_writer(path, fps=rate, macro_block_size=2)
     bar: Overlay | None = None
 
     def keep() -> None:
@@ -72,11 +70,13 @@ def record(
             bar.draw(picture)
         film.append_data(picture)
 
-    try:
-        return play(env, policies, seed, keep)
-    finally:
-        film.close()
-        env.close()
+    with contextlib.closing(env), atomic(path) as aside:
+        if path.suffix == ".gif":
+            film = _Gif(aside, rate)
+        else:
+            film = imageio.get_writer(aside, fps=rate, macro_block_size=2)
+        with contextlib.closing(film):
+            return play(env, policies, seed, keep)
 
 
 def tile(pictures: Sequence[np.ndarray]) -> np.ndarray:

@@ -6,6 +6,7 @@ All process-wide state of drawing is in this module: contexts, forks and windows
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes.util
 import functools
 import importlib
@@ -14,38 +15,45 @@ import re
 import sys
 import warnings
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import mujoco
+
+from aloha_marl.processes import in_children, never_free
 
 BACKENDS = {"linux": ("glfw", "egl", "osmesa"), "darwin": ("cgl", "glfw")}.get(
     sys.platform, ("glfw",)
 )
 """Libraries MuJoCo can draw with on this system, its own default first."""
 
-WINDOWS: weakref.WeakKeyDictionary[Any, Callable[[], object]] = weakref.WeakKeyDictionary()
-"""Viewer -> function that closes its window, for all that were opened. GLFW bears one window at a time,
-draws it in a thread of its own, and draws no pictures beside it."""
+WINDOWS: weakref.WeakKeyDictionary[Any, weakref.finalize[..., Any]] = weakref.WeakKeyDictionary()
+"""Viewer -> function that closes its window, for all that were opened in this process. GLFW bears one
+window at a time, draws it in a thread of its own, and draws no pictures beside it."""
 
 _CONTEXTS: weakref.WeakSet[mujoco.Renderer] = weakref.WeakSet()
 """Renderers whose context was made in this process and is not freed."""
 
-_UNFREEABLE: list[mujoco.Renderer] = []
-"""Renderers of a parent process or of another thread; kept, for freeing their contexts here hangs."""
-
-_PROCESSES: set[int] = set()
-"""This process, once it has drawn, and those it was forked from that had drawn before."""
+USED: dict[str, int] = {}
+"""Library -> id of the first process that drew with it: this one, or one that it was forked from."""
 
 
-def _keep_contexts_of_parent() -> None:
-    _UNFREEABLE.extend(_CONTEXTS)
-    _CONTEXTS.clear()
+def _spare_libraries() -> None:
+    """Has a forked child not end the parent's libraries at exit, which would hang or close its windows."""
+    if not USED:
+        return
+    if egl := sys.modules.get("mujoco.egl"):
+        atexit.unregister(egl.EGL.eglTerminate)
+    if glfw := sys.modules.get("glfw"):
+        atexit.unregister(glfw.terminate)
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "on_exit"):  # once Python has ended: libraries have handlers in C, too
+        libc.on_exit(libc._exit, None)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_keep_contexts_of_parent)
+    os.register_at_fork(after_in_child=_spare_libraries)
 
 
 def backend(environ: Mapping[str, str], has: Callable[[str], object]) -> tuple[str, str]:
@@ -94,11 +102,12 @@ def has_nvidia(root: Path = Path("/")) -> bool:
 
 
 def make_context(model: mujoco.MjModel, width: int, height: int) -> mujoco.Renderer:
-    """Makes a renderer with an OpenGL context of its own; errors are those of ``Renderer``."""
-    _check_fork()
+    """Makes a renderer with an OpenGL context that no thread holds; errors are those of ``Renderer``."""
+    check_fork()
     try:
         _choose_backend()
         renderer = mujoco.Renderer(model, height, width)
+        release(renderer)
     except Exception as error:
         if "framebuffer" in str(error):
             raise ValueError(
@@ -106,7 +115,7 @@ def make_context(model: mujoco.MjModel, width: int, height: int) -> mujoco.Rende
             ) from error
         raise RuntimeError(
             f"no OpenGL for pictures ({error}). On Debian or Ubuntu install it with "
-            "'apt-get install libegl1 libgl1-mesa-dri'; MUJOCO_GL=egl, osmesa or glfw chooses "
+            "'apt-get install libegl1 libgl1 libgl1-mesa-dri'; MUJOCO_GL=egl, osmesa or glfw chooses "
             "a backend. `aloha-marl doctor` says what is missing here. State observations need none "
             "of this."
         ) from error
@@ -115,7 +124,36 @@ def make_context(model: mujoco.MjModel, width: int, height: int) -> mujoco.Rende
         atexit.unregister(_free_all)
         atexit.register(_free_all)
     _CONTEXTS.add(renderer)
+    in_children(renderer, _abandon)
     return renderer
+
+
+def release(renderer: mujoco.Renderer) -> None:
+    """Has this thread let go of a context, which any thread may then draw with, one at a time."""
+    context = renderer._gl_context
+    library: Any = sys.modules[type(context).__module__]
+    match library.__name__:
+        case "mujoco.egl":
+            egl = library.EGL
+            nothing = egl.EGL_NO_SURFACE, egl.EGL_NO_SURFACE, egl.EGL_NO_CONTEXT
+            egl.eglMakeCurrent(library.EGL_DISPLAY, *nothing)
+        case "mujoco.glfw":
+            library.glfw.make_context_current(None)
+        case "mujoco.osmesa":
+            library.osmesa.OSMesaMakeCurrent(None, None, library.GL.GL_FLOAT, 0, 0)
+        case "mujoco.cgl":
+            library.cgl.CGLUnlockContext(context._context)
+            library.cgl.CGLSetCurrentContext(None)
+
+
+@contextlib.contextmanager
+def current(renderer: mujoco.Renderer) -> Iterator[None]:
+    """Has this thread hold a context inside, for calls of OpenGL itself."""
+    renderer._gl_context.make_current()
+    try:
+        yield
+    finally:
+        release(renderer)
 
 
 def free_context(renderer: mujoco.Renderer) -> None:
@@ -127,7 +165,7 @@ def free_context(renderer: mujoco.Renderer) -> None:
         # MuJoCo deletes buffers by their number, in whichever context is current: it has to be this.
         renderer._gl_context.make_current()
     except Exception:  # another thread still has it
-        _UNFREEABLE.append(renderer)
+        never_free(renderer)
     else:
         renderer.close()
 
@@ -155,15 +193,23 @@ def _free_all() -> None:
         free_context(renderer)
 
 
-def _check_fork() -> None:
-    """Raises RuntimeError where OpenGL would hang: its threads do not survive a fork."""
-    if _PROCESSES and os.getpid() not in _PROCESSES and os.environ.get("LP_NUM_THREADS") != "0":
+def _abandon(renderer: mujoco.Renderer) -> None:
+    _CONTEXTS.discard(renderer)
+    never_free(renderer)
+
+
+def check_fork() -> None:
+    """Raises RuntimeError where a parent process has drawn, and so drawing here would hang.
+
+    Mesa has no threads to miss with ``LP_NUM_THREADS=0``; but GLFW's connection to a screen is the parent's.
+    """
+    inherited = [library for library, process in USED.items() if process != os.getpid()]
+    if "glfw" in inherited or (inherited and os.environ.get("LP_NUM_THREADS") != "0"):
         raise RuntimeError(
             "pictures were drawn before this process was forked, and OpenGL does not survive that: "
             "start the workers with 'spawn' (AsyncVectorEnv(..., context='spawn')), or before the first "
-            "picture is drawn"
+            "picture is drawn or window opened"
         )
-    _PROCESSES.add(os.getpid())
 
 
 def _choose_backend() -> None:
@@ -176,3 +222,4 @@ def _choose_backend() -> None:
     from mujoco.rendering.classic import gl_context
 
     gl_context.GLContext = importlib.import_module(f"mujoco.{name}").GLContext
+    USED.setdefault(name, os.getpid())

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import gymnasium
 import mujoco
 import numpy as np
 
 from aloha_marl.core.core import Core
+from aloha_marl.core.options import PICTURE_MODES
+from aloha_marl.processes import in_children
 from aloha_marl.rendering.opengl import warn_of_software
 from aloha_marl.rendering.renderer import Renderer, check_cameras
 from aloha_marl.simulation.base import update_geometry
@@ -20,7 +24,7 @@ class Pictures:
     """Draws the simulations of an environment, only what is asked for.
 
     There is one OpenGL context for each of the two sizes and qualities, made with its first picture;
-    many simulations are drawn one after another through the same.
+    many simulations are drawn one after another through the same. Any thread may draw; a second one waits.
 
     Attributes:
         model: the scene that is drawn, by the option ``visuals``.
@@ -29,7 +33,8 @@ class Pictures:
     def __init__(self, core: Core):
         self._simulation = core.simulation
         self._options = core.options
-        self._renderers: dict[bool, Renderer] = {}
+        self._forget()
+        in_children(self, Pictures._forget)
         self.model = core.model
         self._posed: mujoco.MjData | None = None
         self._quality = core.options.render_quality
@@ -51,26 +56,35 @@ class Pictures:
             row: the simulation's number.
             observed: in the size and quality of observations, instead of those of ``render()``.
         """
-        return self._renderer(observed).draw(*self.drawable(row), camera)
+        with self._lock:
+            return self._renderer(observed).draw(*self.drawable(row), camera)
 
     def render(self, camera: str, row: int = 0) -> np.ndarray | None:
         """The result of ``render()`` for a simulation, by the option ``render_mode``."""
         if self._options.render_mode == "depth_array":
-            return self._renderer(False).depth(*self.drawable(row), camera)
-        return self.draw(camera, row) if self._options.render_mode == "rgb_array" else None
+            with self._lock:
+                return self._renderer(False).depth(*self.drawable(row), camera)
+        if self._options.render_mode == "rgb_array":
+            return self.draw(camera, row)
+        if self._options.render_mode is None:
+            modes = ", ".join(map(repr, PICTURE_MODES))
+            gymnasium.logger.warn(f"render() without a render_mode draws nothing; valid: {modes}")
+        return None
 
     def observe(self, cameras: Sequence[str], rows: Iterable[int]) -> dict[str, np.ndarray]:
         """Camera -> (m, height, width, 3) uint8 pictures of those simulations."""
-        renderer = self._renderer(observed=True)
-        scenes = map(self.drawable, rows)  # one at a time
-        drawn = [[renderer.draw(*scene, camera) for camera in cameras] for scene in scenes]
+        with self._lock:
+            renderer = self._renderer(observed=True)
+            scenes = map(self.drawable, rows)  # one at a time
+            drawn = [[renderer.draw(*scene, camera) for camera in cameras] for scene in scenes]
         return dict(zip(cameras, map(np.stack, zip(*drawn, strict=True)), strict=True))
 
     def close(self) -> None:
         """Frees the OpenGL contexts; the next picture makes new ones."""
-        for renderer in self._renderers.values():
-            renderer.close()
-        self._renderers.clear()
+        with self._lock:
+            for renderer in self._renderers.values():
+                renderer.close()
+            self._renderers.clear()
 
     def drawable(self, row: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
         """The model and data that a simulation is drawn from, valid until the next call."""
@@ -79,13 +93,24 @@ class Pictures:
         update_geometry(self.model, self._posed, self._simulation.qpos[row])
         return self.model, self._posed
 
+    def prepare(self) -> None:
+        """Raises now what drawing observations would, so that nothing has moved by then."""
+        with self._lock:
+            self._renderer(observed=True)
+
+    def _forget(self) -> None:
+        """Begins with nothing: in a forked child the contexts are the parent's, the lock perhaps held."""
+        self._renderers: dict[bool, Renderer] = {}
+        self._lock = threading.RLock()
+
     def _renderer(self, observed: bool) -> Renderer:
         if observed not in self._renderers:
             use, quality = ("observation", self._quality) if observed else ("visualization", "best")
             width, height = (getattr(self._options, f"{use}_{d}") for d in ("width", "height"))
-            self._renderers[observed] = Renderer(self.model, width, height, quality)
+            self._renderers[observed] = renderer = Renderer(self.model, width, height, quality)
             if observed:
-                warn_of_software()
+                with renderer.current():
+                    warn_of_software()
         return self._renderers[observed]
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import weakref
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 
 import mujoco
 import numpy as np
 
-from aloha_marl.rendering.opengl import free_context, make_context
+from aloha_marl.copies import Uncopied
+from aloha_marl.rendering.opengl import current, free_context, make_context, release
 
 LOOKS = ("geom_size", "geom_rgba", "mat_rgba")
 """Fields of a model that are read when a picture is drawn, and may have changed since the last."""
@@ -46,7 +48,7 @@ def check_cameras(names: Iterable[str], model: mujoco.MjModel, own: bool = False
             raise ValueError(f"camera {name!r} does not exist; valid: {', '.join(valid)}")
 
 
-class Renderer:
+class Renderer(Uncopied):
     """Draws the cameras of one model in one size and quality.
 
     Args:
@@ -77,7 +79,8 @@ class Renderer:
         self._free.atexit = False
         if quality == "fast":
             self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
-            _unsmooth_textures(model, self._renderer._mjr_context)
+            with self.current():
+                _unsmooth_textures(model, self._renderer._mjr_context)
 
     def draw(self, model: mujoco.MjModel, data: mujoco.MjData, camera: str) -> np.ndarray:
         """(height, width, 3) uint8 picture of the current state, with the model's current looks."""
@@ -87,7 +90,10 @@ class Renderer:
             getattr(self._model, field)[:] = getattr(model, field)
         self._model.mat_rgba[:] *= self._factors
         self._renderer.update_scene(data, self._cameras[camera], self._option)
-        return self._renderer.render()
+        try:
+            return self._renderer.render()
+        finally:
+            release(self._renderer)
 
     def depth(self, model: mujoco.MjModel, data: mujoco.MjData, camera: str) -> np.ndarray:
         """(height, width) float32 depth buffer, 0 at the near plane .. 1 at the far plane.
@@ -102,6 +108,10 @@ class Renderer:
         extent, planes = self._model.stat.extent, self._model.vis.map
         near, far = planes.znear * extent, planes.zfar * extent
         return ((1 / near - 1 / distance) / (1 / near - 1 / far)).astype(np.float32)
+
+    def current(self) -> AbstractContextManager[None]:
+        """Has the calling thread hold the OpenGL context inside."""
+        return current(self._renderer)
 
     def close(self) -> None:
         """Frees the OpenGL context."""

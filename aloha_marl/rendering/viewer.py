@@ -20,7 +20,9 @@ import mujoco
 import numpy as np
 
 from aloha_marl.arms import CONTROL_TIMESTEP
-from aloha_marl.rendering.opengl import WINDOWS
+from aloha_marl.copies import Uncopied
+from aloha_marl.processes import in_children
+from aloha_marl.rendering.opengl import USED, WINDOWS, check_fork
 from aloha_marl.rendering.renderer import LOOKS
 
 CAMERA = "angle"
@@ -32,7 +34,7 @@ _TEXT = np.array([-0.25, 0.2, -0.35])
 _WHITE = np.ones(4, np.float32)
 
 
-class Viewer:
+class Viewer(Uncopied):
     """Shows a simulation while it is stepped, no faster than real time.
 
     The window opens with the first :meth:`redraw`. It has a thread of its own, which draws a copy of
@@ -60,11 +62,12 @@ class Viewer:
         self._model, self._data = model, data
         self.handle: Any = None
         self._due = 0.0
+        in_children(self, Viewer._lose)
 
     @property
     def is_open(self) -> bool:
         """True while there is a window."""
-        return self.handle is not None and self.handle.is_running()
+        return self in WINDOWS and self.handle.is_running()
 
     def redraw(self) -> None:
         """Draws the current state, 0.02 s after the last one; opens the window if there was none yet.
@@ -74,12 +77,11 @@ class Viewer:
         """
         if self.handle is None:
             self._open()
-        window: Any = self.handle
-        if not window.is_running():
+        if not self.is_open:
             return
         self._copy()
         with contextlib.suppress(mujoco.UnexpectedError):  # it may have been closed just now
-            window.sync()
+            self.handle.sync()
         now = time.perf_counter()
         self._due = max(self._due + CONTROL_TIMESTEP, now)
         time.sleep(self._due - now)
@@ -124,11 +126,16 @@ class Viewer:
 
     def close(self) -> None:
         """Closes the window and waits for its thread; the next :meth:`redraw` opens a new one."""
-        if self.handle is not None:
-            end = WINDOWS.pop(self)
+        if (end := WINDOWS.pop(self, None)) is not None:
             end()
             atexit.unregister(end)
-            self.handle = None
+        self.handle = None
+
+    def _lose(self) -> None:
+        """In a forked child: leaves the window to the parent, here it counts as closed by hand."""
+        if (end := WINDOWS.pop(self, None)) is not None:
+            end.detach()
+            atexit.unregister(end)
 
     def _drags(self) -> bool:
         return self.is_open and self.handle.perturb.active != 0
@@ -170,17 +177,27 @@ class Viewer:
         mujoco.mj_copyData(data, model, self._data)
 
 
+_SCREENS = ("DISPLAY", "WAYLAND_DISPLAY")
+
+
+def has_screen() -> bool:
+    """True unless this is Linux and no variable names a screen."""
+    return not sys.platform.startswith("linux") or any(map(os.environ.get, _SCREENS))
+
+
 def check_screen() -> None:
     """Raises RuntimeError if no window can be opened on this system; the message says why.
 
     MuJoCo's viewer itself would hang, or end the process.
     """
+    if not has_screen():
+        raise RuntimeError(f"there is no screen, neither {' nor '.join(_SCREENS)} is set")
+    check_fork()
+    USED.setdefault("glfw", os.getpid())
     if not sys.platform.startswith("linux"):
         return
-    screens = {name: os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")}
+    screens = {name: os.environ.get(name) for name in _SCREENS}
     named = ", ".join(f"{name}={screen}" for name, screen in screens.items() if screen)
-    if not named:
-        raise RuntimeError(f"there is no screen, neither {' nor '.join(screens)} is set")
     with ThreadPoolExecutor(1) as thread:  # in this one OpenGL may be in use otherwise
         reason = thread.submit(_screen_problem).result()
     if reason is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -126,9 +125,9 @@ class Range:
 
     Attributes:
         meaning: of a number drawn from it.
-        effects: what the numbers drawn do in a model with these objects.
-        factor: whether they are factors, which must be positive; else they are added.
-        seen: whether pictures show it.
+        effects: effects of the numbers drawn in a model with these objects.
+        factor: True if they are factors; else they are added.
+        seen: True if pictures show it.
     """
 
     meaning: str
@@ -159,6 +158,10 @@ RANGES = {
 """Name -> what a range of that name means, in the order in which they are drawn."""
 
 
+_FACTORS, _OFFSETS = (0.001, 1000), (-100, 100)
+"""Limits of the ranges, far beyond use, within which the physics stays finite."""
+
+
 def check_ranges(ranges: Any) -> dict[str, tuple[float, float]]:
     """The ranges as a dict of pairs.
 
@@ -173,14 +176,14 @@ def check_ranges(ranges: Any) -> dict[str, tuple[float, float]]:
     for name, limits in ranges.items():
         if name not in RANGES:
             raise ValueError(f"randomization of {name!r} is unknown; valid: {', '.join(RANGES)}")
+        least, most = _FACTORS if RANGES[name].factor else _OFFSETS
         pair = tuple(limits) if isinstance(limits, Sequence) else ()
-        numeric = all(isinstance(x, numbers.Real) and math.isfinite(x) for x in pair)
-        if len(pair) != 2 or not numeric or pair[0] > pair[1]:
+        numeric = all(isinstance(x, numbers.Real) for x in pair)
+        if len(pair) != 2 or not numeric or not least <= pair[0] <= pair[1] <= most:
             raise ValueError(
-                f"randomization {name!r} must be two finite numbers (low, high), got {limits!r}"
+                f"randomization {name!r} must be two numbers (low, high) from {least} to {most}, got "
+                f"{limits!r}"
             )
-        if RANGES[name].factor and pair[0] <= 0:
-            raise ValueError(f"randomization {name!r} is a factor above 0, got {limits!r}")
         checked[name] = (float(pair[0]), float(pair[1]))
     return checked
 

@@ -8,6 +8,8 @@ import warnings
 import mujoco
 import numpy as np
 
+from aloha_marl.copies import Uncopied
+
 STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 NO_ACTUATION = int(mujoco.mjtDisableBit.mjDSBL_ACTUATION)
 NO_SENSORS = int(mujoco.mjtDisableBit.mjDSBL_SENSOR)
@@ -21,7 +23,7 @@ MuJoCo itself gives up at 1e10. Recorded motions of gym-aloha reach 52 rad/s, ra
 """
 
 
-class Simulation(abc.ABC):
+class Simulation(Uncopied, abc.ABC):
     """``num_envs`` simulations of one scene. ``rows`` are their numbers: ints, rising.
 
     Attributes:

@@ -11,6 +11,7 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch, SimulationError
 
+from aloha_marl.processes import in_children, never_free
 from aloha_marl.simulation.base import (
     DIVERGED,
     NO_ACTUATION,
@@ -42,6 +43,7 @@ class BatchSimulation(Simulation):
     ):
         super().__init__(model, num_envs)
         self._batch = batch = Batch(model, num_envs, num_threads)
+        in_children(batch.state.base, never_free)  # the owner of the threads and of all arrays
         self._process = os.getpid()
         self.qpos, self.qvel = batch.bind("qpos"), batch.bind("qvel")
         self.ctrl = batch.bind("ctrl")

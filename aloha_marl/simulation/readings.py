@@ -9,12 +9,13 @@ import mujoco
 import numpy as np
 
 from aloha_marl.arms import FINGERS, GRIPPER_CLOSED, GRIPPER_SPAN, JOINTS, SIDES
+from aloha_marl.copies import Uncopied
 from aloha_marl.scene.contacts import ARM_CONTACTS, PairCounts, SceneSpec
 from aloha_marl.scene.sensors import OBJECT, columns, quantities
 from aloha_marl.simulation.extents import Extents
 
 
-class Readings:
+class Readings(Uncopied):
     """Live views of the sensors of n simulations, refreshed by :meth:`update`.
 
     ``readings["tcp_pos"]`` is the (n, 2, 3) quantity of that name in the table of

@@ -17,6 +17,7 @@ import torch
 import training
 from matplotlib.axes import Axes
 from torch import nn
+from training import natural, positive
 
 from aloha_marl import AGENTS, AlohaVectorEnv
 from aloha_marl.arms import ACTION_SIZE
@@ -35,12 +36,12 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.set_defaults(episodes=300)
     add = parser.add_argument
     add("--scope", choices=("partner", "local"), default="partner", help="what an arm may know")
-    add("--expert-steps", type=int, default=240, help="that the experts play, per environment")
-    add("--rounds", type=int, default=12, help="of play and correction")
-    add("--round-steps", type=int, default=80, help="per environment and round")
-    add("--updates", type=int, default=600, help="gradient steps per round")
-    add("--last-updates", type=int, default=3000, help="gradient steps after the last round")
-    add("--batch-size", type=int, default=1024, help="of a gradient step")
+    add("--expert-steps", type=positive, default=240, help="that the experts play, per environment")
+    add("--rounds", type=natural, default=12, help="of play and correction")
+    add("--round-steps", type=positive, default=80, help="per environment and round")
+    add("--updates", type=positive, default=600, help="gradient steps per round")
+    add("--last-updates", type=natural, default=3000, help="gradient steps after the last round")
+    add("--batch-size", type=positive, default=1024, help="of a gradient step")
     add(
         "--learning-rate", type=float, default=1e-3, help="of Adam; falls to 0 after the last round"
     )
@@ -194,6 +195,7 @@ def train(run: training.Run) -> dict[str, LearnedPolicy]:
                 run.show(next(done), text)
         policies = training.policies(learner.networks, arguments)
         loss = sum(losses[-100:]) / len(losses[-100:])
+        run.checkpoint(policies)
         run.record(
             round=number,
             samples_per_arm=data[0].shape[1],
@@ -234,8 +236,8 @@ def main() -> None:
     arguments = parse()
     with training.Run("imitation", arguments, total(arguments)) as run:
         policies = train(run)
-    run.say(f"trained in {run.curve[-1]['wall_seconds']:.0f} s")
-    run.finish(policies, draw)
+        run.say(f"trained in {run.curve[-1]['wall_seconds']:.0f} s")
+        run.finish(policies, draw)
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def main() -> None:
     ippo, env = build(arguments)
     with training.Run("agilerl", arguments) as run:
         train(ippo, env, run)
-    run.finish({a: training.Actor(functools.partial(act, ippo, a)) for a in AGENTS})
+        run.finish({a: training.Actor(functools.partial(act, ippo, a)) for a in AGENTS})
     env.close()
 
 

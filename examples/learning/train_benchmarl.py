@@ -98,11 +98,11 @@ def main() -> None:
     """Trains and evaluates."""
     arguments = parse()
     experiment = build(arguments)
-    run = training.Run("benchmarl", arguments)
-    train(experiment, run)
-    policy = experiment.policy
-    acts = [functools.partial(act, policy, arm) for arm in range(len(AGENTS))]
-    run.finish(dict(zip(AGENTS, map(training.Actor, acts), strict=True)))
+    with training.Run("benchmarl", arguments, bar=False) as run:
+        train(experiment, run)
+        policy = experiment.policy
+        acts = [functools.partial(act, policy, arm) for arm in range(len(AGENTS))]
+        run.finish(dict(zip(AGENTS, map(training.Actor, acts), strict=True)))
 
 
 if __name__ == "__main__":

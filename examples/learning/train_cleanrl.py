@@ -22,6 +22,7 @@ import torch
 import training
 from matplotlib.axes import Axes
 from torch import nn
+from training import positive
 
 from aloha_marl import AGENTS, AlohaVectorEnv
 from aloha_marl.arms import ACTION_SIZE
@@ -44,10 +45,15 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.set_defaults(episodes=300)
     add("--scope", choices=("partner", "local"), default="partner", help="what an arm may know")
     add("--critic", choices=CRITICS, default="own", help="input of the critics: IPPO, MAPPO")
-    add("--repeat", type=int, default=2, help="control steps that an action is held in training")
-    add("--rollout", type=int, default=32, help="actions per environment and update")
-    add("--batch-size", type=int, default=1024, help="of a gradient step, per arm")
-    add("--epochs", type=int, default=5, help="passes over each rollout")
+    add(
+        "--repeat",
+        type=positive,
+        default=2,
+        help="control steps that an action is held in training",
+    )
+    add("--rollout", type=positive, default=32, help="actions per environment and update")
+    add("--batch-size", type=positive, default=1024, help="of a gradient step, per arm")
+    add("--epochs", type=positive, default=5, help="passes over each rollout")
     add("--learning-rate", type=float, default=3e-4, help="of Adam; falls as the noise does")
     add("--clip", type=float, default=0.2, help="of the ratio of probabilities")
     add("--gamma", type=float, default=0.99, help="discount per action")
@@ -55,9 +61,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--noise", type=float, default=0.5, help="standard deviation of actions at first")
     add("--last-noise", type=float, default=0.15, help="the same at the end")
     add("--restarts", type=float, default=0.4, help="share of the episodes that start half-way")
-    add("--width", type=int, default=128, help="of the two hidden layers")
-    add("--points", type=int, default=12, help="of the learning curve")
-    add("--held-out", type=int, default=200, help="episodes behind each point")
+    add("--width", type=positive, default=128, help="of the two hidden layers")
+    add("--points", type=positive, default=12, help="of the learning curve")
+    add("--held-out", type=positive, default=200, help="episodes behind each point")
     return training.parse(parser, argv)
 
 
@@ -435,6 +441,7 @@ def train(run: training.Run) -> tuple[Learner, dict[str, float]]:
             with watch("assessment"):
                 reached = assess(held_out, learner)
             figures = {"loss": loss, "noise": noise} | reached | watch.seconds
+            run.checkpoint(training.policies(learner.actors, arguments))
             run.point(update * per_update, earned, **figures)
         else:
             run.show(update * per_update, f"return {earned:.3f}")
@@ -458,10 +465,10 @@ def main() -> None:
     arguments = parse()
     with training.Run({"own": "ippo", "central": "mappo"}[arguments.critic], arguments) as run:
         learner, seconds = train(run)
-    total = sum(seconds.values())
-    split = ", ".join(f"{part} {spent / total:.0%}" for part, spent in seconds.items())
-    run.say(f"trained in {total:.0f} s: {split}")
-    run.finish(training.policies(learner.actors, arguments), draw)
+        total = sum(seconds.values())
+        split = ", ".join(f"{part} {spent / total:.0%}" for part, spent in seconds.items())
+        run.say(f"trained in {total:.0f} s: {split}")
+        run.finish(training.policies(learner.actors, arguments), draw)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import training
 from ray.rllib.algorithms import Algorithm
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
+from training import natural, positive
 
 from aloha_marl import AGENTS
 from aloha_marl.arms import ACTION_SIZE
@@ -25,9 +26,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The arguments, of the command line without argv."""
     parser = training.ppo_parser(__doc__, num_envs=8, steps=1_000_000, rollout=None)
     parser.set_defaults(batch_size=1024)
-    parser.add_argument("--runners", type=int, default=2, help="processes with --num-envs each")
+    parser.add_argument("--runners", type=natural, default=2, help="processes with --num-envs each")
     parser.add_argument("--ray-address", help="HOST:PORT of a running cluster, or auto")
-    parser.add_argument("--batch", type=int, default=8192, help="control steps per update")
+    parser.add_argument("--batch", type=positive, default=8192, help="control steps per update")
     return training.parse(parser, argv)
 
 
@@ -91,7 +92,7 @@ def main() -> None:
     algorithm = build(arguments)
     with training.Run("rllib", arguments) as run:
         train(algorithm, run)
-    run.finish(dict.fromkeys(AGENTS, training.Actor(functools.partial(act, algorithm))))
+        run.finish(dict.fromkeys(AGENTS, training.Actor(functools.partial(act, algorithm))))
     algorithm.stop()
     ray.shutdown()
 

@@ -77,12 +77,12 @@ def main() -> None:
     model = build(arguments)
     with training.Run("sb3", arguments) as run:
         train(model, run)
-    normalize = model.get_vec_normalize_env()
+        normalize = model.get_vec_normalize_env()
 
-    def act(observation: np.ndarray) -> np.ndarray:
-        return model.predict(normalize.normalize_obs(observation), deterministic=True)[0]
+        def act(observation: np.ndarray) -> np.ndarray:
+            return model.predict(normalize.normalize_obs(observation), deterministic=True)[0]
 
-    run.finish(dict.fromkeys(AGENTS, training.Actor(act)))
+        run.finish(dict.fromkeys(AGENTS, training.Actor(act)))
     model.env.close()
 
 

@@ -192,7 +192,7 @@ def main() -> None:
     trainer = build(arguments)
     with training.Run("skrl", arguments) as run:
         train(trainer, run)
-    run.finish({a: training.Actor(functools.partial(act, trainer.agents, a)) for a in AGENTS})
+        run.finish({a: training.Actor(functools.partial(act, trainer.agents, a)) for a in AGENTS})
     trainer.env.close()
 
 

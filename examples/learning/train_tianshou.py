@@ -167,7 +167,7 @@ def main() -> None:
     algorithm, collector = build(arguments)
     with training.Run("tianshou", arguments) as run:
         train(algorithm, collector, run)
-    run.finish({a: training.Actor(functools.partial(act, algorithm, a)) for a in AGENTS})
+        run.finish({a: training.Actor(functools.partial(act, algorithm, a)) for a in AGENTS})
 
 
 if __name__ == "__main__":

@@ -172,8 +172,8 @@ def main() -> None:
     mappo = build(arguments)
     with training.Run("torchrl", arguments) as run:
         train(mappo, run)
-    acts = [functools.partial(act, mappo.policy, arm) for arm in range(len(AGENTS))]
-    run.finish(dict(zip(AGENTS, map(training.Actor, acts), strict=True)))
+        acts = [functools.partial(act, mappo.policy, arm) for arm in range(len(AGENTS))]
+        run.finish(dict(zip(AGENTS, map(training.Actor, acts), strict=True)))
     mappo.env.close()
 
 

@@ -174,9 +174,9 @@ def main() -> None:
     """Trains and evaluates."""
     arguments = parse()
     ippo = build(arguments)
-    run = training.Run("xuance", arguments)
-    train(ippo, run)
-    run.finish({a: training.Actor(functools.partial(act, ippo, a)) for a in AGENTS})
+    with training.Run("xuance", arguments, bar=False) as run:
+        train(ippo, run)
+        run.finish({a: training.Actor(functools.partial(act, ippo, a)) for a in AGENTS})
     ippo.finish()
     ippo.train_envs.close()
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
@@ -15,13 +17,14 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from rich.console import Console
 from torch import nn
 
 from aloha_marl import AGENTS, TASKS
 from aloha_marl.arms import SIDES
-from aloha_marl.cli.console import progress, progress_bar, report
-from aloha_marl.evaluation import Evaluation, evaluate
+from aloha_marl.checks import at_least
+from aloha_marl.cli.console import print_table, progress, progress_bar, report, terminal
+from aloha_marl.evaluation import Evaluation, Interrupted, evaluate
+from aloha_marl.files import atomic, check_writable, part_of, write_text
 from aloha_marl.policies import Policy
 from aloha_marl.policies.learned import LearnedPolicy
 from aloha_marl.policies.network import Network
@@ -36,6 +39,16 @@ Draw = Callable[[Axes, Sequence[Mapping[str, float]]], None]
 """Draws a learning curve."""
 
 
+def natural(text: str) -> int:
+    """A whole number from 0 on, for argparse."""
+    return at_least(0, "number", int(text))
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on, for argparse."""
+    return at_least(1, "number", int(text))
+
+
 def parser(
     description: str | None, num_envs: int, steps: int | None = None
 ) -> argparse.ArgumentParser:
@@ -46,10 +59,10 @@ def parser(
     add = made.add_argument
     add("--task", choices=TASKS, default="transfer_cube", help="what is learned")
     if steps is not None:
-        add("--steps", type=int, default=steps, help="control steps of all environments")
-    add("--num-envs", type=int, default=num_envs, help="environments side by side")
-    add("--seed", type=int, default=0, help="of networks, actions and starts")
-    add("--episodes", type=int, default=100, help="episodes of the evaluation")
+        add("--steps", type=positive, default=steps, help="control steps of all environments")
+    add("--num-envs", type=positive, default=num_envs, help="environments side by side")
+    add("--seed", type=natural, default=0, help="of networks, actions and starts")
+    add("--episodes", type=positive, default=100, help="episodes of the evaluation")
     add("--out", type=Path, default=Path("out"), help="folder for PNG and JSON")
     return made
 
@@ -64,9 +77,9 @@ def ppo_parser(
     made = parser((description or "").partition("\n")[0], num_envs, steps)
     if rollout is not None:
         text = "steps per environment and update"
-        made.add_argument("--rollout", type=int, default=rollout, help=text)
-    made.add_argument("--batch-size", type=int, default=512, help="of a gradient step")
-    made.add_argument("--epochs", type=int, default=5, help="passes over each rollout")
+        made.add_argument("--rollout", type=positive, default=rollout, help=text)
+    made.add_argument("--batch-size", type=positive, default=512, help="of a gradient step")
+    made.add_argument("--epochs", type=positive, default=5, help="passes over each rollout")
     made.add_argument("--learning-rate", type=float, default=3e-4, help="of Adam")
     made.add_argument("--gamma", type=float, default=0.99, help="discount per step")
     return made
@@ -75,6 +88,10 @@ def ppo_parser(
 def parse(made: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
     """The arguments, by default of the command line; their ``command`` repeats the training."""
     arguments = made.parse_args(argv)
+    try:
+        check_writable(arguments.out / "curve.json")
+    except OSError as error:
+        made.error(f"{error.filename} {error.strerror}")
     words = [
         f"--{name.replace('_', '-')} {value}"
         for name, value in _recorded(arguments).items()
@@ -140,32 +157,50 @@ def draw_return(axes: Axes, curve: Sequence[Mapping[str, float]]) -> None:
 
 
 class Run:
-    """Progress bar, learning curve and ending of a training.
+    """Progress bar, learning curve and ending of a training, in a ``with`` block.
+
+    What there is of the results is in files named ``.part``, until :meth:`finish` writes the whole. So
+    Ctrl-C, and a kill, lose nothing but the steps since the last point of the curve.
 
     Args:
         method: name of the method, and of the files.
         arguments: result of :func:`parse`.
         total: length of the progress bar; by default the steps of the arguments.
+        bar: False for no bar, if the library has its own.
 
     Attributes:
         curve: a dict of figures per point, with the seconds since the start.
     """
 
-    def __init__(self, method: str, arguments: argparse.Namespace, total: int | None = None):
+    def __init__(
+        self,
+        method: str,
+        arguments: argparse.Namespace,
+        total: int | None = None,
+        bar: bool = True,
+    ):
         self.method = method
         self.arguments = arguments
         self.curve: list[dict[str, float]] = []
-        self._console = Console(highlight=False)
+        self._console = terminal()
         self._bar = progress_bar(self._console)
+        self._bar.disable |= not bar
         self._row = self._bar.add_task("", total=total or arguments.steps)
+        name = f"{method}_{arguments.task}"
+        self._file = arguments.out / f"{name}_{arguments.seed}.json"
+        self._kept: dict[Path, None] = {}  # files with a part of the results, and weights
+        self._weights = [arguments.out / f"{name}_{side}.npz" for side in SIDES]
         self._start = time.perf_counter(), time.process_time()
 
     def __enter__(self) -> Run:
         self._bar.start()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._bar.stop()
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self.say(f"Interrupted; kept: {', '.join(map(str, self._kept)) or 'nothing yet'}")
+            sys.exit(130)
 
     def point(self, steps: int, episode_return: float, **figures: float) -> None:
         """Adds a point to the curve of reinforcement learning and moves the progress bar.
@@ -187,6 +222,13 @@ class Run:
             name: value if type(value) is int else float(value) for name, value in figures.items()
         }
         self.curve.append(plain)
+        with contextlib.suppress(OSError):  # a full disk may have room again at the end
+            self._write(part_of(self._file))
+
+    def checkpoint(self, learned: Mapping[str, Policy]) -> None:
+        """Writes the weights of policies in the middle of the training."""
+        with contextlib.suppress(OSError):
+            self._save(learned, [part_of(path) for path in self._weights])
 
     def show(self, done: int, text: str) -> None:
         """Moves the progress bar to that many steps."""
@@ -194,7 +236,7 @@ class Run:
 
     def say(self, text: str) -> None:
         """Prints a line above the progress bar."""
-        self._console.print(text)
+        self._console.print(text, markup=False, soft_wrap=True)
 
     def finish(self, learned: Mapping[str, Policy], draw: Draw = draw_return) -> None:
         """Evaluates, prints the table of `aloha-marl eval` and writes a JSON, its picture and weights.
@@ -203,11 +245,27 @@ class Run:
             learned: agent -> policy.
             draw: draws the learning curve.
         """
+        self._bar.stop()
         task, episodes = self.arguments.task, self.arguments.episodes
-        with progress(self._console, task, episodes) as done:
-            seeds = range(HELD_OUT, HELD_OUT + episodes)
-            result = evaluate(task, learned, seeds, policy_name=self.method, on_episode=done)
-        self._console.print(report(result))
+        saved = self._save(learned, self._weights)
+        try:
+            with progress(self._console, task, episodes) as done:
+                seeds = range(HELD_OUT, HELD_OUT + episodes)
+                result = evaluate(task, learned, seeds, policy_name=self.method, on_episode=done)
+        except Interrupted as stop:
+            self._write(part_of(self._file), stop.result)
+            raise
+        self._write(self._file, result)
+        picture = self._file.with_suffix(".png")
+        self._plot(picture, draw)
+        for path in (self._file, *self._weights):
+            part_of(path).unlink(missing_ok=True)
+        print_table(self._console, report(result))
+        for file in (self._file, picture, *saved):
+            self.say(str(file))
+
+    def _write(self, path: Path, result: Evaluation | None = None) -> None:
+        """Writes the curve so far, and an evaluation."""
         content = {
             "method": self.method,
             "command": self.arguments.command,
@@ -215,20 +273,20 @@ class Run:
             "torch": metadata.version("torch"),
             "cpus": os.cpu_count(),
             "curve": self.curve,
-            "evaluation": _shortened(result),
+            **({"evaluation": _shortened(result)} if result else {}),
         }
-        out = self.arguments.out
-        out.mkdir(parents=True, exist_ok=True)
-        path = out / f"{self.method}_{task}_{self.arguments.seed}.json"
-        path.write_text(json.dumps(content, indent=1) + "\n")
-        files = [path, path.with_suffix(".png")]
-        self._plot(files[1], draw)
-        for side, policy in zip(SIDES, learned.values(), strict=True):
+        write_text(path, json.dumps(content, indent=1) + "\n")
+        self._kept[path] = None
+
+    def _save(self, learned: Mapping[str, Policy], paths: Sequence[Path]) -> list[Path]:
+        """Writes the weights of learned policies, if they have any; returns the files."""
+        saved = []
+        for policy, path in zip(learned.values(), paths, strict=True):
             if isinstance(policy, LearnedPolicy):
-                files.append(out / f"{self.method}_{task}_{side}.npz")
-                policy.network.save(files[-1])
-        for file in files:
-            self._console.print(file, soft_wrap=True)
+                policy.network.save(path)
+                self._kept[path] = None
+                saved.append(path)
+        return saved
 
     def _plot(self, path: Path, draw: Draw) -> None:
         """Writes the picture of the learning curve."""
@@ -237,7 +295,8 @@ class Run:
         draw(axes, self.curve)
         axes.set_title(f"{self.method} on {self.arguments.task}, seed {self.arguments.seed}")
         axes.grid(alpha=0.3)
-        figure.savefig(path, dpi=120)
+        with atomic(path) as aside:
+            figure.savefig(aside, dpi=120)
 
 
 def _shortened(result: Evaluation) -> dict[str, Any]:
@@ -245,4 +304,4 @@ def _shortened(result: Evaluation) -> dict[str, Any]:
     content = json.loads(result.to_json())
     del content["episodes"], content["seeds"]
     failures = {episode.seed: episode.reason for episode in result.episodes if not episode.success}
-    return {**content, "first_seed": result.episodes[0].seed, "failures": failures}
+    return {**content, "first_seed": HELD_OUT, "failures": failures}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pytest
 import smoke
@@ -34,6 +38,15 @@ def test_every_task_is_there() -> None:
     assert AlohaTask.INSERTION.get_task().max_steps(None) == 300
     assert AlohaTask.INSERTION.get_task(SHORT).max_steps(None) == 7
     assert AlohaTask.env_name() == "aloha_marl"
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda it: pickle.loads(cloudpickle.dumps(it))])
+def test_copies(copied: Callable[[Any], Any]) -> None:
+    """A task makes the same environments after it was copied; so do their makers."""
+    task = AlohaTask.INSERTION.get_task(SHORT)
+    makers = [each.get_env_fun(N, True, 5, "cpu") for each in (task, copied(task))]
+    seen = [make().reset() for make in (*makers, copied(makers[0]))]
+    assert all((each == seen[0]).all() for each in seen)
 
 
 def test_environments(task: str) -> None:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.util
+import json
 import math
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -157,6 +162,60 @@ def test_example_trains(name: str, variant: tuple[str, ...], tmp_path: Path) -> 
             assert not before[key].equal(value), key
     finally:
         example.stop(*parts)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("--out", "file"), "file/curve.json can't be written: File exists"),
+        (("--episodes", "0"), "--episodes: invalid positive value: '0'"),
+        (("--num-envs", "-1"), "--num-envs: invalid positive value: '-1'"),
+        (("--seed", "-1"), "--seed: invalid natural value: '-1'"),
+    ],
+)
+def test_mistakes(
+    name: str,
+    arguments: tuple[str, ...],
+    error: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """They are told before the training begins."""
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    with pytest.raises(SystemExit) as stop:
+        importlib.import_module(name).parse([*arguments])
+    assert stop.value.code == 2
+    assert error in capsys.readouterr().err
+
+
+def test_interrupt(name: str, tmp_path: Path) -> None:
+    """Ctrl-C keeps the curve and, where there are any, the weights; the results are not touched."""
+    example, module = EXAMPLES[name], importlib.import_module(name)
+    weights = len(SIDES) if example.library == "torch" else 0
+    known = vars(module.parse(["--out", str(tmp_path)]))
+    command = [sys.executable, str(smoke.EXAMPLES / f"{name}.py"), *example.arguments]
+    for option, value in {"steps": 10_000_000, "points": 9999, "rounds": 9999}.items():
+        command += [f"--{option}", str(value)] * (option in known)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*command, "--out", str(tmp_path)], **pipes) as process:
+        end = time.monotonic() + 300
+        while not (parts := [*tmp_path.glob("[!.]*.part.json")]):
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        text, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    files = {*tmp_path.glob("[!.]*.part.*")}
+    assert {*map(str, files)} == {*text.strip().rpartition("kept: ")[2].split(", ")}
+    content = json.loads(parts[0].read_text())
+    assert content["curve"]
+    assert "evaluation" not in content
+    for side, file in zip(SIDES, sorted(files - {*parts}), strict=bool(weights)):
+        assert load_file(file, "transfer_cube", side).network.side == side
 
 
 def test_example_repeats(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pytest
 import smoke
@@ -47,6 +51,21 @@ def test_render(task: str) -> None:
     assert picture is not None
     assert picture.shape == (24, 32, 3)
     env.close()
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda it: pickle.loads(cloudpickle.dumps(it))])
+def test_copies(copied: Callable[[Any], Any]) -> None:
+    """A copy is a new one with the same options, whatever the original has done."""
+    config: dict[str, Any] = {"task": "insertion", **SHORT}
+    env, fresh = AlohaEnv(config), AlohaEnv(config)
+    env.reset(seed=1)
+    config["task"] = "transfer_cube"
+    again = copied(env)
+    env.close()
+    assert_alike(again.reset(seed=3), fresh.reset(seed=3))
+    actions = {agent: np.full(7, 0.3, np.float32) for agent in AGENTS}
+    assert_alike(again.step(actions), fresh.step(actions))
+    assert again.get_agent_ids() == fresh.get_agent_ids()
 
 
 def test_example_in_processes(tmp_path: Path) -> None:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+import pickle
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pytest
+from doors import spoil
 from helpers import SMALL, assert_alike
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    SubprocVecEnv,
+    VecEnv,
+    VecMonitor,
+    VecNormalize,
+)
 
 import aloha_marl
 from aloha_marl import AGENTS, AlohaSingleAgent, AlohaSingleAgentVector, AlohaVectorEnv, policies
@@ -184,7 +194,8 @@ def test_attributes_and_methods(make: Callable[..., VecEnv]) -> None:
     assert env.has_attr("possible_agents") == (make is arms)
     env.set_attr("mark", 3)
     assert env.get_attr("mark", indices=0) == [3]
-    assert env.env_method("render") == [None for _ in everywhere]
+    with pytest.warns(UserWarning, match="without a render_mode"):
+        assert env.env_method("render") == [None for _ in everywhere]
     assert env.env_is_wrapped(Monitor) == [False for _ in everywhere]
     for ask in (
         lambda: env.set_attr("mark", 4, indices=[0]),
@@ -223,6 +234,52 @@ def test_bad_actions(make: Callable[..., VecEnv]) -> None:
     env.reset()
     with pytest.raises(ValueError, match=rf"shape \({env.num_envs}, .*got \(7, 2\)"):
         env.step(np.zeros((7, 2)))
+
+
+@both_views
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda it: pickle.loads(cloudpickle.dumps(it))])
+def test_copies(make: Callable[..., VecEnv], copied: Any) -> None:
+    """A copy is a new one with the same options, whatever the original has done."""
+    env, fresh = make("insertion", metrics=True), make("insertion", metrics=True)
+    env.reset()
+    env.step(np.zeros((env.num_envs, *env.action_space.shape)))
+    again = copied(env)
+    env.close()
+    for results in zip(story(again), story(fresh), strict=True):
+        assert_alike(*results)
+
+
+@both_views
+def test_what_is_returned_is_the_callers(make: Callable[..., VecEnv]) -> None:
+    """Overwriting all of it, and what was passed in, changes nothing."""
+    for result, expected in zip(story(make("insertion")), story(make("insertion")), strict=True):
+        assert_alike(result, expected)
+        spoil(result)
+
+
+def story(env: VecEnv) -> Iterator[Any]:
+    """All that some episodes return, and what was passed in."""
+    draw = np.random.default_rng(0)
+    yield env.seed(4)
+    yield env.reset()
+    for _ in range(STEPS):
+        actions = draw.uniform(-1, 1, (env.num_envs, *env.action_space.shape))
+        yield actions, env.step(actions)
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+def test_processes(method: str) -> None:
+    """SB3's processes take environments that were made, and played, before them."""
+    made = [single("insertion", "state") for _ in range(2)]
+    fresh = SubprocVecEnv([lambda: single("insertion", "state")] * 2, start_method=method)
+    for env in made:
+        env.reset(seed=1)
+        env.step(np.zeros(2 * ACTION_SIZE))
+    many = SubprocVecEnv([lambda env=env: env for env in made], start_method=method)
+    for results in zip(story(many), story(fresh), strict=True):
+        assert_alike(*results)
+    many.close()
+    fresh.close()
 
 
 def test_imperfect_arms(rng: np.random.Generator) -> None:

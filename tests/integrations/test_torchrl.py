@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pytest
 import torch
@@ -250,3 +254,44 @@ def test_an_arm_acts_by_its_own_observation(rng: np.random.Generator) -> None:
         np.testing.assert_allclose(
             train_torchrl.act(policy, arm, seen[arm]), both["arms", "action"][arm], atol=1e-6
         )
+
+
+def story(env: AlohaEnv) -> Iterator[TensorDictBase]:
+    """All that some episodes return; what was passed in is part of it."""
+    draw = np.random.default_rng(0)
+    env.set_seed(4)
+    now = env.reset()
+    yield now.clone()
+    for _ in range(STEPS):
+        now = env.step(acting(now, draw.uniform(-1, 1, (N, 2, 7)).astype(np.float32)))
+        yield now
+        now = step_mdp(now.clone())
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda it: pickle.loads(cloudpickle.dumps(it))])
+def test_copies(copied: Callable[[Any], Any]) -> None:
+    """A copy is a new one with the same options, whatever the original has done."""
+    options = {"metrics": True, "scope": "full"}
+    env, fresh = AlohaEnv(batch(**options)), AlohaEnv(batch(**options))
+    env.rollout(3)
+    again = copied(env)
+    env.close()
+    for got, want in zip(story(again), story(fresh), strict=True):
+        assert (got == want).all()
+
+
+def test_what_is_returned_is_the_callers() -> None:
+    """Overwriting all of it changes nothing that the environments do next."""
+    ours, theirs = AlohaEnv(batch()), AlohaEnv(batch())
+    draw = np.random.default_rng(0)
+    for env in (ours, theirs):
+        env.set_seed(4)
+        env._reset().apply_(lambda values: values.fill_(1))
+    for _ in range(STEPS):
+        actions = torch.from_numpy(draw.uniform(-1, 1, (N, 2, 7)).astype(np.float32))
+        steps = []
+        for env in (ours, theirs):
+            now = TensorDict({"arms": TensorDict({"action": actions.clone()}, (N, 2))}, (N,))
+            steps.append(env._step(now))
+        assert (steps[0] == steps[1]).all()
+        steps[0].apply_(lambda values: values.fill_(1))
