@@ -1,4 +1,4 @@
-"""What a forked child inherits and can't free, for freeing it waits for threads that only the parent has."""
+"""Objects that a forked child inherits but can't free: that would wait for threads of the parent's."""
 
 from __future__ import annotations
 

@@ -95,6 +95,27 @@ def test_adapters_do_what_targets_say(task: str, control: str) -> None:
     np.testing.assert_allclose(np.abs(commanded[:, 6:]), 0.057)
 
 
+@pytest.mark.parametrize("control", [name for name in CONTROLS if name.endswith("delta")])
+def test_steps_that_are_too_large_keep_their_direction(task: str, control: str) -> None:
+    """They are what an action can ask for of the same step: its largest number is 1."""
+    env, layout = aloha_marl.parallel_env(task, control=control), task_layout(task, "partner")
+    observations, _ = env.reset(seed=3)
+    view = View(np.array([observations["left_arm"]] * 50), layout)
+    step = np.random.default_rng(0).uniform(-1, 1, (50, 6))
+
+    def moves(size: float) -> np.ndarray:
+        targets = np.column_stack((view.commanded + size * step, np.ones(50)))
+        return ADAPTERS[control](view, targets)[:, :6]
+
+    small, large = moves(1e-4), moves(0.3)
+    np.testing.assert_allclose(np.abs(large).max(axis=1), 1)
+    if control == "joint_delta":
+        np.testing.assert_allclose(large, small / np.abs(small).max(axis=1, keepdims=True))
+    else:  # of a curved way, only nearly the same
+        cosine = (small * large).sum(axis=1) / np.linalg.norm(small, axis=1)
+        assert np.median(cosine / np.linalg.norm(large, axis=1)) > 0.9
+
+
 def test_base_distance(task: str) -> None:
     """The experts know how far apart the model's arms stand."""
     model = aloha_marl.parallel_env(task).model

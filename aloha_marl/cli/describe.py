@@ -55,7 +55,7 @@ def doctor(
     if write:
         folder = machine.icd_folders()[-1]
         try:
-            console.print(f"{write_icd(folder)}: written")
+            console.print(escape(f"{write_icd(folder)}: written"), soft_wrap=True)
         except OSError as error:
             console.print(
                 f"{error.filename} can't be written: {error.strerror}. Run this as root, or choose "
@@ -79,5 +79,5 @@ def doctor(
     if not result.findings:
         console.print("Nothing to mend.")
     if json is not None:
-        console.print(f"{json}: this report")
+        console.print(escape(f"{json}: this report"), soft_wrap=True)
     raise Exit(1 if result.drawing.error else 0)

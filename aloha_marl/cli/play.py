@@ -91,7 +91,7 @@ def demo(
         except RuntimeError as error:
             console.print(f"No video: {escape(str(error))}", highlight=False)
             return
-        console.print(f"{path}: seed {first_seed}", highlight=False)
+        console.print(escape(f"{path}: seed {first_seed}"), highlight=False, soft_wrap=True)
 
 
 def record_video(
@@ -189,8 +189,9 @@ def evaluation(
         finally:
             ui.print_table(console, ui.report(result))
         if path is not None:
-            count = f"{len(result.episodes)} of {episodes}" if result.unplayed else "every"
-            console.print(f"{path}: {count} episode{'s' * bool(result.unplayed)}", highlight=False)
+            played = len(result.episodes)
+            count = f"{played} of {episodes} episodes" if result.unplayed else "every episode"
+            console.print(escape(f"{path}: {count}"), highlight=False, soft_wrap=True)
 
     try:
         with players(console, ray) as play, ui.progress(console, task, episodes) as done:

@@ -158,9 +158,7 @@ class Core(Uncopied):
             # It has been put back to zero: nothing is reached there.
             stage = np.where(diverged, 0, stage)
             earned = np.where(diverged[:, None, None], progress.earned, earned)
-        return progress.but(
-            memory=memory, stage=stage, diverged=diverged, earned=earned, **changes
-        )
+        return progress.but(memory=memory, stage=stage, diverged=diverged, earned=earned, **changes)
 
     def infos(self) -> Infos:
         """Infos of the last step or reset."""

@@ -54,7 +54,7 @@ class Options:
         start: "random" (any yaw, joints +-0.1 rad) or "gym_aloha" (fixed arms, no yaw).
         max_cycles: control steps (50 Hz) until an episode is truncated.
         max_joint_speed: limit of the speed of the commanded joint targets [rad/s], or None. Without
-            it full-range actions make the simulation diverge in about 0.5 % of the steps.
+            it full-range actions make the simulation diverge in about 0.1 % of the steps.
         metrics: True adds figures of how the arms worked together to the last infos of an episode; see
             :mod:`aloha_marl.core.metrics`.
         randomization: ranges drawn from at every reset: a name of

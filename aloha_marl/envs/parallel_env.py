@@ -13,13 +13,14 @@ import pettingzoo
 from gymnasium import spaces
 from gymnasium.utils import seeding
 
-from aloha_marl.arms import ACTION_SIZE, CONTROL_TIMESTEP, SIDES
+from aloha_marl.arms import CONTROL_TIMESTEP
 from aloha_marl.checks import checked_seed
 from aloha_marl.copies import Rebuilt
 from aloha_marl.core.core import Core
 from aloha_marl.core.observations import Layout
 from aloha_marl.core.options import RENDER_MODES, Options, make_task
 from aloha_marl.core.state import State
+from aloha_marl.envs.mamujoco import MaMuJoCoMaps
 from aloha_marl.envs.per_arm import AgentID, PerArmView
 from aloha_marl.envs.physics import physics
 from aloha_marl.envs.rows import row_of
@@ -29,10 +30,9 @@ from aloha_marl.simulation.single import SingleSimulation
 from aloha_marl.tasks import Task
 
 _ROW = np.arange(1)
-_ROW.flags.writeable = False
 
 
-class AlohaParallelEnv(Rebuilt, pettingzoo.ParallelEnv[AgentID, Any, Any]):
+class AlohaParallelEnv(Rebuilt, MaMuJoCoMaps, pettingzoo.ParallelEnv[AgentID, Any, Any]):
     """ALOHA's two arms over a table, each an agent with seven numbers to act with.
 
     ## Actions
@@ -141,8 +141,7 @@ class AlohaParallelEnv(Rebuilt, pettingzoo.ParallelEnv[AgentID, Any, Any]):
         self.render_mode = self.options.render_mode
         self.viewer = Viewer(self.model, self.data) if self.render_mode == "human" else None
 
-        self.possible_agents: list[AgentID] = list(self._view.names)
-        self.agents: list[AgentID] = []
+        self.possible_agents, self.agents = list(self._view.names), []
         self.GROUP_MAP = {"arms": list(self._view.names)}
         self.action_spaces = self._view.action_spaces
         self.observation_spaces = self._view.observation_spaces
@@ -285,42 +284,6 @@ class AlohaParallelEnv(Rebuilt, pettingzoo.ParallelEnv[AgentID, Any, Any]):
             RuntimeError: it can't read models of the installed MuJoCo, as dm_control 1.0.50 with 4.0.
         """
         return physics(self.model, self.data)
-
-    def map_local_actions_to_global_action(
-        self, actions: Mapping[AgentID, np.ndarray]
-    ) -> np.ndarray:
-        """Agent -> (7,) to (14,), the left arm first."""
-        return np.concatenate([actions[agent] for agent in self.possible_agents])
-
-    def map_global_action_to_local_actions(self, action: np.ndarray) -> dict[AgentID, np.ndarray]:
-        """(14,) to agent -> (7,)."""
-        halves = np.reshape(action, (len(SIDES), ACTION_SIZE))
-        return dict(zip(self.possible_agents, halves, strict=True))
-
-    def map_global_state_to_local_observations(
-        self, state: np.ndarray
-    ) -> dict[AgentID, np.ndarray]:
-        """(S,) to agent -> (D,), the state observations of this environment's scope."""
-        halves = np.reshape(state, (len(SIDES), -1))
-        size = self.layout.size
-        return {
-            agent: np.concatenate((halves[i], halves[1 - i]))[:size]
-            for i, agent in enumerate(self.possible_agents)
-        }
-
-    def map_local_observations_to_global_state(
-        self, observations: Mapping[AgentID, np.ndarray]
-    ) -> np.ndarray:
-        """Agent -> (D,) to (S,).
-
-        Raises:
-            ValueError: the scope leaves part of the state unobserved.
-        """
-        scope = self.options.scope
-        if scope not in ("partner", "full"):
-            raise ValueError(f"scope={scope!r} does not cover the state; valid: 'partner', 'full'")
-        half = self.state_space.shape[0] // 2
-        return np.concatenate([observations[agent][:half] for agent in self.possible_agents])
 
     def render(self) -> np.ndarray | None:
         """Camera ``angle``, as ``render_mode`` says; None without one, and with "human".

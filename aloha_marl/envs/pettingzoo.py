@@ -32,8 +32,8 @@ class AlohaAECEnv(Rebuilt, OrderEnforcingWrapper[AgentID, Any, Any]):
         return copy.deepcopy(super().observe(agent))
 
     def last(self, observe: bool = True) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        *outcome, info = super().last(observe)
-        return (*outcome, dict(info))
+        observation, reward, terminated, truncated, info = super().last(observe)
+        return observation, reward, terminated, truncated, dict(info)
 
     def __str__(self) -> str:
         return str(self.env)

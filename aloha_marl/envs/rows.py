@@ -60,3 +60,22 @@ def final_infos(
         "final_info": vector_infos(infos, rows),
         "_final_info": rows.copy(),
     }
+
+
+def chosen_rows(rows: Any, n: int) -> np.ndarray:
+    """(m,) distinct ints in the order given, from ints, a mask of the n rows, or None for all.
+
+    Raises:
+        ValueError: there are no such rows.
+    """
+    if rows is None:
+        return np.arange(n)
+    chosen = np.asarray(rows)
+    if chosen.dtype == bool and chosen.shape == (n,):
+        chosen = np.flatnonzero(chosen)
+    whole = chosen.dtype.kind in "iu" and chosen.ndim == 1 and chosen.size
+    if not whole or chosen.min() < 0 or chosen.max() >= n:
+        raise ValueError(f"rows must be ints from 0 to {n - 1}, or {n} bools, got {rows!r}")
+    if len(np.unique(chosen)) < len(chosen):
+        raise ValueError(f"rows must differ from one another, got {rows!r}")
+    return chosen.astype(int)

@@ -22,7 +22,7 @@ from aloha_marl.core.state import Infos, State
 from aloha_marl.envs.episodes import Episodes, Final
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
 from aloha_marl.envs.per_arm import AgentID, PerArmView
-from aloha_marl.envs.rows import final_infos, vector_infos
+from aloha_marl.envs.rows import chosen_rows, final_infos, vector_infos
 from aloha_marl.rendering.pictures import Pictures
 from aloha_marl.simulation.batch import BatchSimulation
 from aloha_marl.tasks import Task
@@ -227,7 +227,7 @@ class AlohaVectorEnv(Rebuilt):
         Raises:
             ValueError: bad rows.
         """
-        return self._resources.core.get_state(self._rows(rows))
+        return self._resources.core.get_state(chosen_rows(rows, self.num_envs))
 
     def set_state(self, state: State, rows: Any = None) -> None:
         """Puts rows into states, bit for bit; ``set_state(get_state([2]), [5, 6])`` copies row 2.
@@ -241,7 +241,7 @@ class AlohaVectorEnv(Rebuilt):
             ValueError: bad rows, or a state that does not fit. Nothing has changed.
         """
         resources = self._resources
-        chosen = self._rows(rows)
+        chosen = chosen_rows(rows, self.num_envs)
         order = np.argsort(chosen)
         state = resources.core.fitted(state, len(chosen)).take(order)
         resources.core.set_state(chosen[order], state)
@@ -321,18 +321,3 @@ class AlohaVectorEnv(Rebuilt):
                 last = final.observations[agent], final.infos.of(arm)
                 result[agent] |= final_infos(final.rows, *last)
         return result | {f"_{agent}": mask.copy() for agent in self.possible_agents}
-
-    def _rows(self, rows: Any) -> np.ndarray:
-        """(m,) distinct ints, in the order given."""
-        n = self.num_envs
-        if rows is None:
-            return np.arange(n)
-        chosen = np.asarray(rows)
-        if chosen.dtype == bool and chosen.shape == (n,):
-            chosen = np.flatnonzero(chosen)
-        whole = chosen.dtype.kind in "iu" and chosen.ndim == 1 and chosen.size
-        if not whole or chosen.min() < 0 or chosen.max() >= n:
-            raise ValueError(f"rows must be ints from 0 to {n - 1}, or {n} bools, got {rows!r}")
-        if len(np.unique(chosen)) < len(chosen):
-            raise ValueError(f"rows must differ from one another, got {rows!r}")
-        return chosen.astype(int)

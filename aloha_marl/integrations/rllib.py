@@ -29,7 +29,7 @@ class AlohaEnv(Rebuilt, ParallelPettingZooEnv):
         env = AlohaParallelEnv(**config)
         self.agents = list(env.possible_agents)
         self.possible_agents = list(env.possible_agents)
-        super().__init__(env)
+        super().__init__(env)  # pyright: ignore[reportCallIssue]
 
     def render(self) -> np.ndarray | None:
         """The environment's picture."""

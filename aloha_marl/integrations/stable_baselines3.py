@@ -34,7 +34,7 @@ class _AgentVecEnv(Rebuilt, VecEnv):
         self._agents = agents
         if isinstance(observation, spaces.Dict):
             observation = spaces.Dict(_flat(observation))
-        super().__init__(env.num_envs * agents, observation, action)
+        super().__init__(env.num_envs * agents, observation, action)  # pyright: ignore[reportCallIssue]
 
     @abc.abstractmethod
     def _by_agent(self, result: Any) -> list[Any]:

@@ -57,7 +57,7 @@ class AlohaEnv(Rebuilt, EnvBase):
         if mode != "NextStep":
             raise ValueError(f"autoreset_mode={mode!r} does not fit TorchRL; valid: 'NextStep'")
         rows = env.num_envs
-        super().__init__(device=device, batch_size=[rows])
+        super().__init__(device=device, batch_size=[rows])  # pyright: ignore[reportCallIssue]
         self.group_map: dict[str, list[str]] = env.GROUP_MAP
         (self._group, self._agents), *_ = self.group_map.items()
         self._env, self._core = env, env.unwrapped.core

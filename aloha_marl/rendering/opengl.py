@@ -13,9 +13,10 @@ import importlib
 import os
 import re
 import sys
+import threading
 import warnings
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ window at a time, draws it in a thread of its own, and draws no pictures beside 
 
 _CONTEXTS: weakref.WeakSet[mujoco.Renderer] = weakref.WeakSet()
 """Renderers whose context was made in this process and is not freed."""
+
+_THREAD = threading.local()
+"""Its ``drawing`` is the renderer whose context this thread holds, or None."""
 
 USED: dict[str, int] = {}
 """Library -> id of the first process that drew with it: this one, or one that it was forked from."""
@@ -128,8 +132,14 @@ def make_context(model: mujoco.MjModel, width: int, height: int) -> mujoco.Rende
     return renderer
 
 
+def hold(renderer: mujoco.Renderer) -> None:
+    """Notes that this thread draws with a context until :func:`release`, whoever makes it current."""
+    _THREAD.drawing = renderer
+
+
 def release(renderer: mujoco.Renderer) -> None:
-    """Has this thread let go of a context, which any thread may then draw with, one at a time."""
+    """Has this thread let go of a context, which any thread may hold next."""
+    _THREAD.drawing = None
     context = renderer._gl_context
     library: Any = sys.modules[type(context).__module__]
     match library.__name__:
@@ -149,8 +159,9 @@ def release(renderer: mujoco.Renderer) -> None:
 @contextlib.contextmanager
 def current(renderer: mujoco.Renderer) -> Iterator[None]:
     """Has this thread hold a context inside, for calls of OpenGL itself."""
-    renderer._gl_context.make_current()
+    hold(renderer)
     try:
+        renderer._gl_context.make_current()
         yield
     finally:
         release(renderer)
@@ -168,6 +179,8 @@ def free_context(renderer: mujoco.Renderer) -> None:
         never_free(renderer)
     else:
         renderer.close()
+    if (drawing := getattr(_THREAD, "drawing", None)) is not None:
+        drawing._gl_context.make_current()  # memory was cleaned up in the middle of a picture
 
 
 @functools.cache
@@ -201,14 +214,14 @@ def _abandon(renderer: mujoco.Renderer) -> None:
 def check_fork() -> None:
     """Raises RuntimeError where a parent process has drawn, and so drawing here would hang.
 
-    Mesa has no threads to miss with ``LP_NUM_THREADS=0``; but GLFW's connection to a screen is the parent's.
+    With ``LP_NUM_THREADS=0`` Mesa has no threads to miss; GLFW still has the parent's screen.
     """
     inherited = [library for library, process in USED.items() if process != os.getpid()]
     if "glfw" in inherited or (inherited and os.environ.get("LP_NUM_THREADS") != "0"):
         raise RuntimeError(
             "pictures were drawn before this process was forked, and OpenGL does not survive that: "
-            "start the workers with 'spawn' (AsyncVectorEnv(..., context='spawn')), or before the first "
-            "picture is drawn or window opened"
+            "start the workers with 'spawn' (AsyncVectorEnv(..., context='spawn')), whose ids name the "
+            "module, 'aloha_marl:aloha_marl/...', or before the first picture is drawn or window opened"
         )
 
 

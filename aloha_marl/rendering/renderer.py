@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 
 from aloha_marl.copies import Uncopied
-from aloha_marl.rendering.opengl import current, free_context, make_context, release
+from aloha_marl.rendering.opengl import current, free_context, hold, make_context, release
 
 LOOKS = ("geom_size", "geom_rgba", "mat_rgba")
 """Fields of a model that are read when a picture is drawn, and may have changed since the last."""
@@ -90,6 +90,7 @@ class Renderer(Uncopied):
             getattr(self._model, field)[:] = getattr(model, field)
         self._model.mat_rgba[:] *= self._factors
         self._renderer.update_scene(data, self._cameras[camera], self._option)
+        hold(self._renderer)
         try:
             return self._renderer.render()
         finally:

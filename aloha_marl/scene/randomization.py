@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import mujoco
 import numpy as np
 
 from aloha_marl.arms import FINGERS, JOINTS, SIDES
+from aloha_marl.checks import is_number
 
 _MESH = mujoco.mjtGeom.mjGEOM_MESH
 _COLLISION_GROUP = 3
@@ -178,7 +178,7 @@ def check_ranges(ranges: Any) -> dict[str, tuple[float, float]]:
             raise ValueError(f"randomization of {name!r} is unknown; valid: {', '.join(RANGES)}")
         least, most = _FACTORS if RANGES[name].factor else _OFFSETS
         pair = tuple(limits) if isinstance(limits, Sequence) else ()
-        numeric = all(isinstance(x, numbers.Real) for x in pair)
+        numeric = all(map(is_number, pair))
         if len(pair) != 2 or not numeric or not least <= pair[0] <= pair[1] <= most:
             raise ValueError(
                 f"randomization {name!r} must be two numbers (low, high) from {least} to {most}, got "
