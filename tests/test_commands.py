@@ -21,6 +21,13 @@ from aloha_marl.envs.vector_env import AlohaVectorEnv
 from aloha_marl.evaluation import Crossplay
 from aloha_marl.tasks import TASKS
 
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test runs in an empty folder, where the usual one for files may be made."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+
+
 WRITING = {
     "eval": ("eval", "--json", "{}"),
     "crossplay": ("crossplay", "--out", "{}"),

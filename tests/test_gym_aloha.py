@@ -93,7 +93,7 @@ def test_recorded_rewards(name: str) -> None:
 def test_recorded_episode_through_the_id(name: str) -> None:
     """Through the front door the same episode ends at its first success, with reward 4."""
     motion = recorded(name)
-    env = compat(str(motion["task"]), max_cycles=10_000)
+    env = compat(str(motion["task"]), max_episode_steps=10_000)
     env.reset(seed=int(motion["seed"]))
     rewards, terminated = [], False
     for action in motion["actions"]:

@@ -9,9 +9,10 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
+import mujoco
 import numpy as np
 import pytest
 from helpers import SMALL, assert_alike
@@ -22,7 +23,8 @@ from aloha_marl.envs.dm_env import AlohaDmEnv
 from aloha_marl.simulation.batch import BatchSimulation
 from aloha_marl.simulation.single import SingleSimulation
 
-DRAWN = {"obs_type": "pixels", "cameras": ("top",), **SMALL}
+SIZE: dict[str, Any] = SMALL
+DRAWN = {"obs_type": "pixels", "cameras": ("top",), **SIZE}
 
 # ---------------------------------------------------------------- forks
 
@@ -162,11 +164,6 @@ def test_forked_children_end_in_peace(kind: str, request: pytest.FixtureRequest)
 # ---------------------------------------------------------------- threads
 
 
-def single(id: str = "aloha_marl/Insertion-v0", **options: Any) -> gymnasium.Env[Any, Any]:
-    """An environment of Gymnasium's."""
-    return gymnasium.make(id, disable_env_checker=True, **SMALL, **options)
-
-
 def halves(env: Any, rows: tuple[int, ...] = ()) -> dict[str, np.ndarray]:
     """The same actions for all."""
     return {agent: np.full((*rows, 7), 0.1, np.float32) for agent in env.possible_agents}
@@ -194,7 +191,7 @@ def of_aec() -> tuple[Any, list[Callable[[], Any]]]:
 
 def of_single() -> tuple[Any, list[Callable[[], Any]]]:
     """Both arms as one agent."""
-    env = single()
+    env = gymnasium.make("aloha_marl/Insertion-v0", disable_env_checker=True, **SIZE)
     action = np.zeros(14, np.float32)
     return env, [lambda: env.reset(seed=3), lambda: env.step(action)]
 
@@ -207,14 +204,14 @@ def of_vector() -> tuple[Any, list[Callable[[], Any]]]:
 
 def of_make_vec() -> tuple[Any, list[Callable[[], Any]]]:
     """The batch of merged arms."""
-    env = gymnasium.make_vec("aloha_marl/Insertion-v0", num_envs=2, **SMALL)
+    env = gymnasium.make_vec("aloha_marl/Insertion-v0", num_envs=2, **SIZE)
     action = np.zeros((2, 14), np.float32)
     return env, [lambda: env.reset(seed=3), lambda: env.step(action)]
 
 
 def of_dm_env() -> tuple[Any, list[Callable[[], Any]]]:
     """dm_env's interface."""
-    env = AlohaDmEnv(single(), seed=3)
+    env = AlohaDmEnv(cast(Any, of_single()[0]), seed=3)
     return env, [lambda: env.reset().observation, lambda: env.step(np.zeros(14)).observation]
 
 
@@ -238,7 +235,7 @@ def test_any_thread_draws(door: Callable[[], Any]) -> None:
 
 def test_many_threads_draw_one_environment() -> None:
     """At the same time, also of rows that are posed for it: no picture is another's."""
-    env = aloha_marl.AlohaVectorEnv("insertion", 4, 1, **SMALL)
+    env = aloha_marl.AlohaVectorEnv("insertion", 4, 1, **SIZE)
     env.reset(seed=0)
     expected = [env.picture("top", row, observed=True) for row in range(4)]
     assert len({picture.tobytes() for picture in expected}) == 4
@@ -251,6 +248,18 @@ def test_many_threads_draw_one_environment() -> None:
     with ThreadPoolExecutor(4) as pool:
         for row, pictures in enumerate(pool.map(draw, range(4))):
             assert all(np.array_equal(picture, expected[row]) for picture in pictures)
+    env.close()
+
+
+def test_contexts_freed_amid_a_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory may be cleaned up at any moment; the picture being drawn is none the worse."""
+    env, other = (aloha_marl.parallel_env("insertion", **DRAWN) for _ in range(2))
+    env.reset(seed=0)
+    other.reset(seed=0)
+    expected = env.picture("top", observed=True)
+    render = mujoco.mjr_render
+    monkeypatch.setattr(mujoco, "mjr_render", lambda *these: other.close() or render(*these))
+    np.testing.assert_array_equal(env.picture("top", observed=True), expected)
     env.close()
 
 

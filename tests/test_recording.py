@@ -301,6 +301,7 @@ def test_headless(tmp_path: Path) -> None:
     hidden = ("DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL", "MPLBACKEND")
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", HEADLESS],
+        cwd=tmp_path,
         env={name: value for name, value in os.environ.items() if name not in hidden},
         capture_output=True,
         text=True,

@@ -251,6 +251,17 @@ def test_saved_states_remember_what_was_paid(task: str) -> None:
         assert told == infos
 
 
+def test_going_back_is_not_paid(task: str) -> None:
+    """After ``set_state`` the pay of the step before it is not shown again."""
+    env, arms = make(task, **DENSE), experts(task)
+    observations, _ = env.reset(seed=3)
+    while not env.core.rewards.any():
+        observations, *_ = env.step({agent: arms[agent](observations[agent]) for agent in AGENTS})
+    env.set_state(env.get_state())
+    assert not env.core.gained.any()
+    assert not env.core.rewards.any()
+
+
 def test_a_divergence_is_not_paid(task: str) -> None:
     """Where the simulation is put back to zero nothing is reached, not even for the first time."""
     env = make(task, **DENSE)

@@ -11,7 +11,6 @@ import numpy as np
 from aloha_marl.copies import Uncopied
 
 STATE = mujoco.mjtState.mjSTATE_INTEGRATION
-NO_ACTUATION = int(mujoco.mjtDisableBit.mjDSBL_ACTUATION)
 NO_SENSORS = int(mujoco.mjtDisableBit.mjDSBL_SENSOR)
 # BADQPOS, BADQVEL and BADQACC follow one another in mjtWarning.
 DIVERGED = slice(int(mujoco.mjtWarning.mjWARN_BADQPOS), int(mujoco.mjtWarning.mjWARN_BADQACC) + 1)

@@ -14,7 +14,6 @@ from mujoco.batch import Batch, SimulationError
 from aloha_marl.processes import in_children, never_free
 from aloha_marl.simulation.base import (
     DIVERGED,
-    NO_ACTUATION,
     NO_SENSORS,
     Simulation,
     update_geometry,
@@ -29,7 +28,7 @@ class BatchSimulation(Simulation):
     """``num_envs`` simulations in a ``mujoco.batch.Batch``, each bit for bit an MjData of its own.
 
     Threads run while this object or any array of its ``Batch`` lives, and only in the process that
-    made it.
+    made it; a forked child leaves them alone.
 
     Args:
         model: the compiled scene.
@@ -60,12 +59,7 @@ class BatchSimulation(Simulation):
         self._batch.reset(rows, stage=_NONE)
         self.qpos[rows] = qpos
         self.ctrl[rows] = ctrl
-        # Without actuation, as dm_control starts an episode: it sets the solver's warm start.
-        try:
-            self._flags[:] = self._usual_flags | NO_ACTUATION
-            self._batch.forward(rows)
-        finally:
-            self._flags[:] = self._usual_flags
+        self._batch.forward(rows)
 
     def _advance(self, substeps: int) -> None:
         self._check_process()

@@ -9,7 +9,6 @@ import numpy as np
 
 from aloha_marl.simulation.base import (
     DIVERGED,
-    NO_ACTUATION,
     NO_SENSORS,
     STATE,
     Simulation,
@@ -45,13 +44,7 @@ class SingleSimulation(Simulation):
         mujoco.mj_resetData(model, data)
         data.qpos[:] = qpos[0]
         data.ctrl[:] = ctrl[0]
-        # Without actuation, as dm_control starts an episode: it sets the solver's warm start.
-        flags = self._option.disableflags
-        try:
-            self._option.disableflags = flags | NO_ACTUATION
-            mujoco.mj_forward(model, data)
-        finally:
-            self._option.disableflags = flags
+        mujoco.mj_forward(model, data)
 
     def _advance(self, substeps: int) -> None:
         # Each substep's first half is done at the end of the one before: nothing is done twice.

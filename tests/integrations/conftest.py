@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 THEIRS = (
@@ -22,3 +24,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Adds the warnings to the filters of the whole suite, which also hold during imports."""
     for line in THEIRS:
         config.addinivalue_line("filterwarnings", line)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs every test in an empty folder: trainings write to one below the working directory."""
+    monkeypatch.chdir(tmp_path)
