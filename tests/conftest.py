@@ -53,3 +53,9 @@ def display() -> Iterator[str]:
             yield f":{number}"
         finally:
             server.terminate()
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs every test in an empty folder: commands write to the working directory by default."""
+    monkeypatch.chdir(tmp_path)

@@ -73,9 +73,8 @@ def batch(wrapped: bool = False) -> Door:
 
 def merged_batch() -> Door:
     """Both arms as one agent, many times at once."""
-    env: Any = gymnasium.make_vec(
-        "aloha_marl/TransferCube-v0", num_envs=2, obs_type="state", **GYM_ALOHA
-    )
+    options: Any = {"num_envs": 2, "obs_type": "state", **GYM_ALOHA}
+    env: Any = gymnasium.make_vec("aloha_marl/TransferCube-v0", **options)
     return Door(lambda seed: env.reset(seed=seed), env.env)
 
 

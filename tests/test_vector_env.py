@@ -514,40 +514,26 @@ def test_bad_arguments(task: str, arguments: dict[str, Any], named: tuple[str, .
         assert text in str(error.value)
 
 
-@pytest.mark.parametrize("seed", [-1, 1.5, True, "0", [0, 1], [0, 1, 2.5], [0, 1, -1], {"a": 1}])
-def test_bad_seeds(task: str, seed: Any) -> None:
-    """Bad seeds are refused, and no row has started."""
+BAD_RESETS: list[tuple[str, Any]] = [
+    *(("seed", bad) for bad in (-1, 1.5, True, "0", [0, 1], [0, 1, 2.5], [0, 1, -1], {"a": 1})),
+    *(
+        ("reset_mask", np.ones(shape, kind))
+        for shape, kind in ((2, bool), ((3, 1), bool), (3, int))
+    ),
+    *(("reset_mask", bad) for bad in (np.zeros(3, bool), [0, 1, 2], "all", True)),
+]
+
+
+@pytest.mark.parametrize(("name", "bad"), BAD_RESETS, ids=str)
+def test_bad_resets(task: str, name: str, bad: Any) -> None:
+    """Bad seeds and masks are refused, and no row has started."""
     env = make_batch(task, 3)
     env.reset(seed=0)
     stepped(env, 3)
     before = env.get_state()
-    with pytest.raises(ValueError, match="seed"):
-        env.reset(seed=seed)
-    assert states_equal(env.get_state(), before)
-    env.close()
-
-
-@pytest.mark.parametrize(
-    "mask",
-    [
-        np.ones(2, bool),
-        np.ones((3, 1), bool),
-        np.zeros(3, bool),
-        np.ones(3, int),
-        [0, 1, 2],
-        "all",
-        True,
-    ],
-    ids=str,
-)
-def test_bad_masks(task: str, mask: Any) -> None:
-    """Bad masks are refused, and no row has started."""
-    env = make_batch(task, 3)
-    env.reset(seed=0)
-    stepped(env, 3)
-    before = env.get_state()
-    with pytest.raises(ValueError, match="reset_mask"):
-        env.reset(seed=1, options={"reset_mask": mask})
+    arguments = {"seed": bad} if name == "seed" else {"seed": 1, "options": {name: bad}}
+    with pytest.raises(ValueError, match=name):
+        env.reset(**arguments)
     assert states_equal(env.get_state(), before)
     env.close()
 

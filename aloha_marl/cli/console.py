@@ -73,9 +73,10 @@ def usage_errors() -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        file = isinstance(error, OSError) and error.filename
-        # A line of any length: Typer's own box would break paths.
-        typer.echo(f"Error: {file} {error.strerror}" if file else f"Error: {error}", err=True)
+        text = str(error)
+        if isinstance(error, OSError) and error.filename:
+            text = f"{error.filename} {error.strerror}"
+        typer.echo(f"Error: {text}", err=True)  # one line: Typer's own box would break paths
         raise typer.Exit(2) from error
 
 

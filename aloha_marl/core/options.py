@@ -24,7 +24,7 @@ RENDER_QUALITIES = ("fast", "high")
 UNLIMITED = 2**31 - 1
 """Value of ``max_cycles`` for episodes that somebody else ends."""
 
-_MOST_PIXELS = 2**14
+_MOST_PIXELS = 2**20
 """Largest width or height of a picture that is asked of OpenGL."""
 
 

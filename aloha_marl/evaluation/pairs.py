@@ -15,14 +15,7 @@ from aloha_marl.arms import AGENTS, SIDES
 from aloha_marl.envs.rows import row_of
 from aloha_marl.envs.vector_env import AlohaVectorEnv
 from aloha_marl.evaluation.evaluator import checked_seeds, fitting, phases, rollout
-from aloha_marl.evaluation.results import (
-    Episode,
-    Evaluation,
-    Interrupted,
-    outcome,
-    versions,
-    wilson,
-)
+from aloha_marl.evaluation.results import Episode, Evaluation, Interrupted, outcome, versions
 from aloha_marl.policies import Policy
 from aloha_marl.tasks import Task
 
@@ -63,7 +56,7 @@ class Crossplay:
     @property
     def intervals(self) -> np.ndarray:
         """(n, n, 2) Wilson 95 % intervals of the success rates; 0 to 1 without episodes."""
-        return self._square([pair["success_rate_wilson_95"] for pair in self.pairs], wilson(0, 0))
+        return self._square([pair["success_rate_wilson_95"] for pair in self.pairs], (0.0, 1.0))
 
     @property
     def unplayed(self) -> int:

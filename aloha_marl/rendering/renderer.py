@@ -73,7 +73,8 @@ class Renderer(Uncopied):
         self._option = mujoco.MjvOption()
         self._option.geomgroup[_SCENERY] = quality != "fast"
         self._factors = _plain(model) if quality == "fast" else np.ones_like(model.mat_rgba)
-        self._cameras = camera_names(model)
+        self._looks = {field: getattr(model, field) for field in LOOKS}  # live views
+        self._cameras = {name: _fixed(number) for name, number in camera_names(model).items()}
         self._renderer = make_context(model, width, height)
         self._free = weakref.finalize(self, free_context, self._renderer)
         self._free.atexit = False
@@ -86,9 +87,9 @@ class Renderer(Uncopied):
         """(height, width, 3) uint8 picture of the current state, with the model's current looks."""
         if camera not in self._cameras:
             check_cameras((camera,), model)
-        for field in LOOKS:
-            getattr(self._model, field)[:] = getattr(model, field)
-        self._model.mat_rgba[:] *= self._factors
+        for field, looks in self._looks.items():
+            looks[:] = getattr(model, field)
+        self._looks["mat_rgba"] *= self._factors
         self._renderer.update_scene(data, self._cameras[camera], self._option)
         hold(self._renderer)
         try:
@@ -117,6 +118,14 @@ class Renderer(Uncopied):
     def close(self) -> None:
         """Frees the OpenGL context."""
         self._free()
+
+
+def _fixed(number: int) -> mujoco.MjvCamera:
+    """The view of one of the model's cameras."""
+    camera = mujoco.MjvCamera()
+    camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+    camera.fixedcamid = number
+    return camera
 
 
 def _plain(model: mujoco.MjModel) -> np.ndarray:

@@ -14,7 +14,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import mujoco
 import numpy as np
@@ -81,7 +81,7 @@ class Viewer(Uncopied):
             return
         self._copy()
         with contextlib.suppress(mujoco.UnexpectedError):  # it may have been closed just now
-            self.handle.sync()
+            cast(Any, self.handle).sync()
         now = time.perf_counter()
         self._due = max(self._due + CONTROL_TIMESTEP, now)
         time.sleep(self._due - now)
