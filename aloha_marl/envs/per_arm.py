@@ -81,7 +81,7 @@ class PerArmView:
             ValueError: an agent is missing or unknown, or an action is not such an array or not
                 finite; the message names the agent, and the row where there are rows.
         """
-        if not isinstance(actions, Mapping):
+        if type(actions) is not dict and not isinstance(actions, Mapping):
             raise ValueError(
                 f"actions must be a dict agent -> array, got {type(actions).__name__}; agents: "
                 f"{', '.join(self.names)}"
@@ -123,16 +123,15 @@ def checked_actions(actions: Mapping[AgentID, Any], shape: tuple[int, ...]) -> n
     """
     arrays = []
     for agent, action in actions.items():
-        label = agent and f"{agent}: "
         try:
             array = np.asarray(action)
+            if array.shape != shape or array.dtype.kind not in "fiu":
+                raise ValueError(
+                    f"must be numbers of shape {shape}, got shape {array.shape} of dtype {array.dtype}"
+                )
         except ValueError as error:
-            raise ValueError(f"{label}action is not an array: {error}") from None
-        if array.shape != shape or array.dtype.kind not in "fiu":
-            raise ValueError(
-                f"{label}action must be numbers of shape {shape}, got shape {array.shape} of "
-                f"dtype {array.dtype}"
-            )
+            label = agent and f"{agent}: "
+            raise ValueError(f"{label}action {error}") from None
         arrays.append(array)
     checked = np.array(arrays, float)
     finite = np.isfinite(checked)
