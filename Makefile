@@ -46,7 +46,7 @@ versions: $(VERSIONS:%=version-%)  ## the core of the tests, on each Python ther
 
 version-%: pictures
 	@number=$(firstword $(subst -, ,$*)); folder=.venvs/version-$*; \
-	for python in "python$$number" "$$HOME/.pyenv/versions/$$number."*"/bin/python$$number" ""; do \
+	for python in "python$$number" "$${PYENV_ROOT:-$$HOME/.pyenv}/versions/$$number."*"/bin/python$$number" ""; do \
 		"$$python" -c "" 2>/dev/null && break; \
 	done; \
 	if [ -z "$$python" ]; then echo "== Python $$number is not on this machine: nothing is tested with it"; exit; fi; \

@@ -48,7 +48,7 @@ def _spare_libraries() -> None:
     if not USED:
         return
     if egl := sys.modules.get("mujoco.egl"):
-        atexit.unregister(egl.EGL.eglTerminate)
+        atexit.unregister(getattr(egl, "_terminate_display", egl.EGL.eglTerminate))  # 4.x, 3.x
     if glfw := sys.modules.get("glfw"):
         atexit.unregister(glfw.terminate)
     libc = ctypes.CDLL(None)
@@ -141,8 +141,10 @@ def release(renderer: mujoco.Renderer) -> None:
     """Has this thread let go of a context, which any thread may hold next."""
     _THREAD.drawing = None
     context = renderer._gl_context
-    library: Any = sys.modules[type(context).__module__]
-    match library.__name__:
+    modules = {kind.__module__ for kind in type(context).__mro__}  # MuJoCo 4 makes a subclass
+    name = next(name for name in map("mujoco.{}".format, BACKENDS) if name in modules)
+    library: Any = sys.modules[name]
+    match name:
         case "mujoco.egl":
             library.EGL.eglReleaseThread()  # an eighth of the time of eglMakeCurrent
         case "mujoco.glfw":
