@@ -142,23 +142,22 @@ print("done")
 """
 
 
+def finish(*arguments: str, **options: Any) -> str:
+    """Standard error of a Python process that prints "done" and ends well."""
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, **options)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "done\n"
+    return done.stderr
+
+
 @pytest.mark.parametrize("kind", ["batch", "drawn batch", "drawn", "closed drawn", "window"])
 def test_forked_children_end_in_peace(kind: str, request: pytest.FixtureRequest) -> None:
     """Children drop, close, replace or keep what they inherit; the parent goes on."""
     environ = os.environ | {"LP_NUM_THREADS": "1"}
     if kind == "window":
         environ["DISPLAY"] = request.getfixturevalue("display")
-    done = subprocess.run(
-        [sys.executable, "-c", FORKS, kind],
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "done\n"
-    assert done.stderr == ""
+    assert finish("-c", FORKS, kind, env=environ) == ""
 
 
 # ---------------------------------------------------------------- threads
@@ -313,12 +312,4 @@ def test_workers_find_the_ids(context: str, how: str, tmp_path: Path) -> None:
     """An id that names its module is found in processes in which nothing was imported."""
     script = tmp_path / "workers.py"
     script.write_text(WORKERS)
-    done = subprocess.run(
-        [sys.executable, str(script), context, how],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "done\n"
+    finish(str(script), context, how)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -78,16 +79,9 @@ def merged_batch() -> Door:
     return Door(lambda seed: env.reset(seed=seed), env.env)
 
 
-DOORS: dict[str, Callable[[], Door]] = {
-    "parallel": parallel,
-    "wrapped": lambda: parallel(wrapped=True),
-    "aec": aec,
-    "gymnasium": merged,
-    "dm_env": dm_env,
-    "batch": batch,
-    "wrapped batch": lambda: batch(wrapped=True),
-    "make_vec": merged_batch,
-}
+DOORS: dict[str, Callable[..., Door]] = {"parallel": parallel, "batch": batch}
+DOORS |= {f"wrapped {name}": functools.partial(DOORS[name], wrapped=True) for name in DOORS}
+DOORS |= {"aec": aec, "gymnasium": merged, "dm_env": dm_env, "make_vec": merged_batch}
 
 
 @pytest.mark.parametrize("door", DOORS)
