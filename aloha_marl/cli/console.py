@@ -72,6 +72,8 @@ def usage_errors() -> Iterator[None]:
     """Turns an error of a value or of a file into a line and exit code 2."""
     try:
         yield
+    except ConnectionError:  # an OSError, but nobody's mistake
+        raise
     except (OSError, ValueError) as error:
         text = str(error)
         if isinstance(error, OSError) and error.filename:
@@ -85,6 +87,8 @@ def exit_on(console: Console, *errors: type[Exception]) -> Iterator[None]:
     """Turns errors of these types into their message and exit code 1."""
     try:
         yield
+    except typer.Exit:  # a RuntimeError too
+        raise
     except errors as error:
         console.print(escape(str(error)), soft_wrap=True, highlight=False)
         raise typer.Exit(1) from error
