@@ -39,13 +39,18 @@ def at_least(least: int, option: str, value: Any, most: int = 2**31 - 1) -> int:
     return int(value)
 
 
-def checked_seed(value: Any) -> int | None:
-    """Returns a seed of one environment as an int, or None; gym-aloha's starts take 32 bits.
+def seed_number(value: Any) -> int:
+    """Returns the seed of one environment as an int; gym-aloha's starts take 32 bits.
 
     Raises:
         ValueError: it is no such seed.
     """
-    return None if value is None else at_least(0, "seed", value, 2**32 - 1)
+    return at_least(0, "seed", value, 2**32 - 1)
+
+
+def checked_seed(value: Any) -> int | None:
+    """As :func:`seed_number`, or None for None."""
+    return None if value is None else seed_number(value)
 
 
 def names_of(option: str, value: Any) -> tuple[str, ...]:

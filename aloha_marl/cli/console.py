@@ -17,7 +17,7 @@ from rich.table import Table
 
 from aloha_marl import policies
 from aloha_marl.arms import SIDES
-from aloha_marl.checks import at_least
+from aloha_marl.checks import seed_number
 from aloha_marl.cli.tables import success_matrix
 from aloha_marl.core.metrics import BOTH, OWN
 from aloha_marl.evaluation.pairs import Crossplay
@@ -64,7 +64,7 @@ def seeds_from(first: int, number: int) -> range:
     Raises:
         ValueError: the last one is too large.
     """
-    return range(first, at_least(0, "seed", first + number - 1, 2**32 - 1) + 1)
+    return range(first, seed_number(first + number - 1) + 1)
 
 
 @contextlib.contextmanager

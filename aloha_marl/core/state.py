@@ -85,13 +85,14 @@ class State(Progress):
         for name, mine in vars(self).items():
             values = np.asarray(vars(other).get(name))
             shape = (len(other), *mine.shape[1:])
-            alike = values.dtype.kind == mine.dtype.kind and values.shape == shape
-            if not alike or (name == "scene" and np.any(values != mine[0])):
+            if values.dtype.kind != mine.dtype.kind or values.shape != shape:
                 raise ValueError(
                     f"the state is of another scene or other options: its {name} is {values.dtype} of "
                     f"shape {values.shape}, here it is {mine.dtype} of shape {shape}"
-                    if not alike
-                    else "the state is of another scene or other options: what it holds has other names"
+                )
+            if name == "scene" and np.any(values != mine[0]):
+                raise ValueError(
+                    "the state is of another scene or other options: what it holds has other names"
                 )
             if values.dtype.kind == "f" and not np.isfinite(values).all():
                 raise ValueError(f"the state's {name} has numbers that are not finite")

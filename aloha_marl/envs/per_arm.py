@@ -53,7 +53,6 @@ class PerArmView:
     def observations(self, rows: np.ndarray | None = None) -> dict[AgentID, Any]:
         """Agent -> observations of those simulations or of all: arrays with a leading m, or dicts."""
         states = self._core.observer.observations()
-        arms = range(len(self.names))
         if self._obs_type == "state":
             states = states if rows is None else states[rows]
             return {agent: states[:, arm] for arm, agent in enumerate(self.names)}
@@ -61,7 +60,7 @@ class PerArmView:
             rows = np.arange(self._core.num_envs)
         drawn = self._pictures.observe(self._drawn, rows)
         observations: dict[AgentID, Any] = {}
-        for arm, agent, cameras in zip(arms, self.names, self._cameras, strict=True):
+        for arm, (agent, cameras) in enumerate(zip(self.names, self._cameras, strict=True)):
             pixels = {name: drawn[camera].copy() for name, camera in cameras.items()}
             observations[agent] = (
                 pixels

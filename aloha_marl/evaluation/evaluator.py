@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from aloha_marl.arms import AGENTS
-from aloha_marl.checks import at_least, choose
+from aloha_marl.checks import choose, seed_number
 from aloha_marl.core.observations import SCOPES, WIDENING, Layout
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
 from aloha_marl.envs.per_arm import AgentID
@@ -73,7 +73,7 @@ def checked_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
     Raises:
         ValueError: one of them is none.
     """
-    return tuple(at_least(0, "seed", seed, 2**32 - 1) for seed in seeds)
+    return tuple(map(seed_number, seeds))
 
 
 def environment(
