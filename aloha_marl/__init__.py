@@ -27,8 +27,9 @@ with warnings.catch_warnings():
 from aloha_marl import policies, wrappers
 from aloha_marl.arms import AGENTS, GROUP_MAP
 from aloha_marl.core.options import Options
+from aloha_marl.envs.check import check_task
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
-from aloha_marl.envs.registration import register
+from aloha_marl.envs.registration import register_all, register_task
 from aloha_marl.envs.single_agent import AlohaSingleAgent
 from aloha_marl.envs.single_agent_vector import AlohaSingleAgentVector
 from aloha_marl.envs.vector_env import AlohaVectorEnv
@@ -39,7 +40,7 @@ __version__ = "0.1.0"
 parallel_env = AlohaParallelEnv
 """``parallel_env(task, **options)``: the PettingZoo environment."""
 
-register()
+register_all()
 
 __all__ = [
     "AGENTS",
@@ -52,7 +53,9 @@ __all__ = [
     "Options",
     "Task",
     "__version__",
+    "check_task",
     "parallel_env",
     "policies",
+    "register_task",
     "wrappers",
 ]

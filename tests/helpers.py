@@ -18,7 +18,7 @@ import aloha_marl
 from aloha_marl.arms import AGENTS, FINGERS, JOINTS, PADS_MEET, SIDES
 from aloha_marl.control.modes import CONTROLS
 from aloha_marl.core.observations import SCOPES
-from aloha_marl.core.options import OBS_TYPES, RENDER_QUALITIES, STARTS
+from aloha_marl.core.options import OBS_TYPES, STARTS
 from aloha_marl.core.rewards import CREDITS, REWARDS
 from aloha_marl.tasks import TASKS
 
@@ -49,7 +49,7 @@ OPTION_VALUES: dict[str, tuple[Any, ...]] = {
     "max_cycles": (30, 7),
     "agent_names": (AGENTS, ("arm_0", "arm_1")),
     "cameras": (("wrist_wide", "top"), ("angle", "wrist")),
-    "render_quality": RENDER_QUALITIES,
+    "render_quality": ("fast", "high"),  # "best" takes long
     "visuals": ("own", "gym_aloha"),
     "randomization": ({}, {"object_mass": (0.5, 2), "friction": (0.8, 1.2)}),
 }
@@ -224,3 +224,12 @@ def touching(model: mujoco.MjModel, data: mujoco.MjData) -> set[frozenset[str]]:
     """Pairs of names of the geoms that touch."""
     names = [model.geom(i).name for i in range(model.ngeom)]
     return {frozenset((names[a], names[b])) for a, b in data.contact.geom[: data.ncon]}
+
+
+def announce(folder: Path, package: str, group: str, **entries: str) -> None:
+    """Writes what an installed package of that name leaves in a folder of ``sys.path``."""
+    about = folder / f"{package}-1.5.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.5\n")
+    lines = [f"[{group}]", *(f"{name} = {value}" for name, value in entries.items())]
+    (about / "entry_points.txt").write_text("\n".join(lines))

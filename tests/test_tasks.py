@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,9 @@ from helpers import (
     sample,
     touching,
 )
+from lift_tray import LiftTray
 
+import aloha_marl
 from aloha_marl.arms import FINGERS, SIDES
 from aloha_marl.tasks import TASKS, Insertion, TransferCube
 from aloha_marl.tasks.base import CLEARANCE, PUT_DOWN, START_HEIGHT
@@ -414,6 +418,22 @@ def test_lifting_reaches_stage_two() -> None:
     for side, stage in (("right", 2), ("left", 0)):
         put(env, in_hand(env, home, side, "cube"))
         assert env.task.stage(env.core.readings, memory)[0].tolist() == [stage]
+
+
+def test_objects_have_the_frames_of_the_mjcf(tmp_path: Path) -> None:
+    """Also where MuJoCo computes their inertia, and with it axes of its own."""
+    scene = tmp_path / "scene.xml"
+    text = re.sub(r"<inertial [^>]*>", "", LiftTray.xml.read_text())
+    scene.write_text(text.replace('size="0.22', 'mass="0.1" size="0.22'))
+    env = aloha_marl.parallel_env(type("Tray", (LiftTray,), {"xml": scene})())
+    env.reset(seed=0)
+    body, readings = env.data.body("tray"), env.core.readings
+    assert abs(body.ximat - body.xmat).max() > 0.5
+    np.testing.assert_allclose(readings.clearance("tray"), body.xpos[2] - 0.04, atol=1e-6)
+    base = env.data.body("left/base").xpos
+    np.testing.assert_allclose(readings.position("tray")[0], body.xpos - base, atol=1e-6)
+    for axis, column in zip("xyz", body.xmat.reshape(3, 3).T, strict=True):
+        np.testing.assert_allclose(readings.axis("tray", axis)[0], column, atol=1e-6)
 
 
 def scan(env: Any) -> dict[frozenset[str], bool]:

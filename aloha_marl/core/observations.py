@@ -35,7 +35,7 @@ class Layout:
         table = [line for line in own if WIDENING.index(line.scope) <= known]
         if scope == "full":
             table += [dataclasses.replace(line, name=f"partner/{line.name}") for line in own]
-        self.scope = scope
+        self.objects, self.scope = tuple(objects), scope
         self.quantities = tuple(table)
         self._slices = columns(table)
         self.size = sum(len(line.parts) for line in table)

@@ -13,6 +13,7 @@ from pettingzoo.utils.conversions import parallel_to_aec_wrapper
 
 from aloha_marl.copies import Rebuilt
 from aloha_marl.envs.parallel_env import AgentID, AlohaParallelEnv
+from aloha_marl.tasks import TaskLike
 
 
 class AlohaAECEnv(Rebuilt, OrderEnforcingWrapper[AgentID, Any, Any]):
@@ -39,13 +40,17 @@ class AlohaAECEnv(Rebuilt, OrderEnforcingWrapper[AgentID, Any, Any]):
         return str(self.env)
 
 
+parallel_env = AlohaParallelEnv
+
+
+def aec_env(task: TaskLike, **options: Any) -> AlohaAECEnv:
+    """The environment of a task in turns; it enforces the order of calls."""
+    return AlohaAECEnv(parallel_env(task, **options))
+
+
 def constructors(
     task: str,
 ) -> tuple[Callable[..., AlohaParallelEnv], Callable[..., AECEnv], Callable[..., AECEnv]]:
     """``parallel_env``, ``env`` (AEC) and ``raw_env`` of a task; both enforce the order of calls."""
-    parallel_env = functools.partial(AlohaParallelEnv, task)
-
-    def env(**options: Any) -> AECEnv:
-        return AlohaAECEnv(parallel_env(**options))
-
-    return parallel_env, env, env
+    env = functools.partial(aec_env, task)
+    return functools.partial(parallel_env, task), env, env

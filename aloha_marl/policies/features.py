@@ -5,19 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from aloha_marl.policies.view import YAWS, View
-from aloha_marl.tasks import TASKS
 
 _POSITION_SCALE = 20.0
 """Scale of small distances [1/m] and of the command gap [1/rad]: millimetres matter."""
 
 
-def features(view: View, task: str) -> dict[str, np.ndarray]:
+def features(view: View) -> dict[str, np.ndarray]:
     """The inputs of a network for N observations: name -> (N, k), scaled to about 1.
 
     Neither time nor the gripper's command: a network that sees those learns to go on with what it
     did, not to look at the object.
     """
-    objects = tuple(TASKS[task].objects)
     parts = {
         "joint_pos": view.joint_pos,
         "joint_vel": view.joint_vel,
@@ -27,18 +25,19 @@ def features(view: View, task: str) -> dict[str, np.ndarray]:
         "tcp_z_axis": view.tcp_z_axis,
         "gripper": 2 * view.gripper,
     }
-    for name in objects:
+    for name in view.objects:
         parts[f"{name}_pos"] = _POSITION_SCALE * view[f"{name}_pos"]
         parts[f"{name}_in_tool"] = _POSITION_SCALE * view[f"{name}_in_tool"]
         parts[f"{name}_linvel"] = 4 * view[f"{name}_linvel"]
         parts[f"{name}_touch"] = view[f"{name}_touch"]
         parts |= _orientation(view, name)
-    if len(objects) == 2:
-        parts["apart"] = _POSITION_SCALE * (view[f"{objects[1]}_pos"] - view[f"{objects[0]}_pos"])
+    if len(view.objects) == 2:
+        first, second = (view[f"{name}_pos"] for name in view.objects)
+        parts["apart"] = _POSITION_SCALE * (second - first)
     if view.sees_partner:
         parts["partner_tcp_pos"] = 4 * view.partner_tcp_pos
         parts["partner_gripper"] = 2 * view.partner_gripper
-        for name in objects:
+        for name in view.objects:
             offset = view.partner_tcp_pos - view[f"{name}_pos"]
             parts[f"partner_from_{name}"] = _POSITION_SCALE * offset
     return parts

@@ -30,6 +30,9 @@ _APPROACH = 0.08
 _WIDTH = {"cube": 0.68, "peg": 0.45, "socket": 0.75}
 """Gripper opening below which the gripper has closed on an object; 0.60, 0.35, 0.66 when held."""
 
+_OPENED = 0.8
+"""Gripper opening above which it can go round an object; below it, it has closed on any other one."""
+
 _ABOVE = {"cube": 0.004, "peg": 0.009, "socket": 0.003}
 """Height of the grasp above an object's middle [m]: lower, the finger tips rub on the table."""
 
@@ -77,12 +80,12 @@ def drive(view: View, goal: Motion, pace: float = 1.0) -> np.ndarray:
 
     Args:
         view: the observation.
-        goal: motion of the tool, with a row per observation.
+        goal: motion of the tool.
         pace: factor of all speeds.
     """
     way = goal.position - view.command_pos
     turn = rotation_vector(np.swapaxes(view.command_rot, -1, -2) @ goal.rotation)
-    straight = np.asarray(goal.speed) > 0
+    straight = np.broadcast_to(goal.speed, len(way)) > 0
     speed = np.where(straight, goal.speed * pace, 1.0)
     share = np.minimum(1, speed / np.maximum(np.linalg.norm(way, axis=1), 1e-9))
     turn_share = np.minimum(1, _MAX_TURN * pace / np.maximum(np.linalg.norm(turn, axis=1), 1e-9))
@@ -99,7 +102,8 @@ def drive(view: View, goal: Motion, pace: float = 1.0) -> np.ndarray:
     now = np.abs(view.joint_vel).max(axis=1) * CONTROL_TIMESTEP
     most = np.clip(now + _FIRST_JOINT_STEP * pace, None, _MAX_JOINT_STEP * pace)
     share = np.minimum(1, most / np.maximum(np.abs(step).max(axis=1), 1e-9))
-    return np.column_stack((view.commanded + share[:, None] * step, goal.gripper))
+    gripper = np.broadcast_to(goal.gripper, len(way))
+    return np.column_stack((view.commanded + share[:, None] * step, gripper))
 
 
 def tool_rotation(
@@ -139,27 +143,32 @@ def held(view: View, name: str) -> np.ndarray:
     """(N,) bool: the object is in the hand, and the gripper has closed on it."""
     touch = view[f"{name}_touch"] > 0.5
     in_the_air = view[f"{name}_pos"][:, 2] > 0.06  # where the touch of a held object may flicker
-    closed = (view.gripper[:, 0] < _WIDTH[name]) & (touch.any(axis=1) | in_the_air)
+    closed = (view.gripper[:, 0] < _WIDTH.get(name, _OPENED)) & (touch.any(axis=1) | in_the_air)
     return inside(view, name) & (touch.all(axis=1) | closed)
 
 
-def _pick(view: View, name: str, pitch: float, above: float) -> Motion:
-    """Goes to an object on the table and closes on it.
+def grasp(view: View, place: np.ndarray, rotation: np.ndarray, name: str) -> Motion:
+    """Goes to a place and closes on what is there.
 
     A free move to a point before it, then straight on; within a wide zone the gripper closes while
-    the tool keeps moving to the middle of the object.
+    the tool keeps moving to the place.
+
+    Args:
+        view: the observation.
+        place: (N, 3) of the tool centre when it has closed, in the base frame [m].
+        rotation: (3, 3) or (N, 3, 3) of the tool; it comes along its x axis and closes along its y axis.
+        name: what is there, for the phase.
     """
-    rotation = tool_rotation(_grasp_azimuth(view, name), pitch)
-    grasp = view[f"{name}_pos"] + (0, 0, above)
-    before = grasp - _APPROACH * rotation[:, :, 0]
-    offset = np.einsum("nji,nj->ni", rotation, grasp - view.tcp_pos)  # in the grasp's frame
+    rotation = np.broadcast_to(rotation, (len(place), 3, 3))
+    before = place - _APPROACH * rotation[:, :, 0]
+    offset = np.einsum("nji,nj->ni", rotation, place - view.tcp_pos)  # in the grasp's frame
     turn = rotation_vector(np.swapaxes(view.tcp_rot, -1, -2) @ rotation)
     lined_up = (np.abs(offset[:, 1:]) < 0.018).all(axis=1) & (np.linalg.norm(turn, axis=1) < 0.2)
     lined_up &= (offset[:, 0] > -0.03) & (offset[:, 0] < _APPROACH + 0.02)
-    opened = (view.gripper[:, 0] > 0.8) | (offset[:, 0] < _APPROACH - 0.03)
+    opened = (view.gripper[:, 0] > _OPENED) | (offset[:, 0] < _APPROACH - 0.03)
     at_object = lined_up & (np.abs(offset) < (0.012, 0.012, 0.018)).all(axis=1)
     gripper = np.where(at_object, CLOSED, OPEN)
-    straight = Motion(grasp, rotation, 0.012, gripper, f"closes in on the {name}")
+    straight = Motion(place, rotation, 0.012, gripper, f"closes in on the {name}")
     free = Motion(before, rotation, 0.0, OPEN, f"goes to the {name}")
     return straight.where(lined_up & opened, free)
 
@@ -174,11 +183,14 @@ def pick_and_carry(
         name: name of the object.
         pitch: pitch of the tool at the grasp [rad].
         carry: motion once the object is up.
-        above: height of the grasp above the object's middle [m]; by default the object's usual one.
+        above: height of the grasp above the object's middle [m]; by default the usual one of
+            the package's objects, 0 for others.
     """
-    above = _ABOVE[name] if above is None else above
+    above = _ABOVE.get(name, 0.0) if above is None else above
     grip = held(view, name)
     higher = view.command_pos + (0, 0, 0.05)
     lift = Motion(higher, view.command_rot, 0.008, phase=f"lifts the {name}")
-    plan = lift.where(grip, _pick(view, name, pitch, above))
+    rotation = tool_rotation(_grasp_azimuth(view, name), pitch)
+    pick = grasp(view, view[f"{name}_pos"] + (0, 0, above), rotation, name)
+    plan = lift.where(grip, pick)
     return carry.where(grip & (view[f"{name}_pos"][:, 2] > 0.08), plan)

@@ -7,6 +7,7 @@ import numpy as np
 from aloha_marl.control.modes import CONTROLS
 from aloha_marl.policies.policy import ArmPolicy
 from aloha_marl.policies.view import View
+from aloha_marl.tasks import TaskLike
 
 _MIX = [
     (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
@@ -47,7 +48,7 @@ class Noise:
 class UniformPolicy(ArmPolicy):
     """Draws every action uniformly between the bounds of the control mode, as before any training."""
 
-    def __init__(self, task: str, scope: str, control: str, seed: int | list[int]):
+    def __init__(self, task: TaskLike, scope: str, control: str, seed: int | list[int]):
         super().__init__(task, scope, control)
         self._low, self._high = CONTROLS[control].low, CONTROLS[control].high
         self._noise = Noise(seed, self.layout.size, len(self._low))

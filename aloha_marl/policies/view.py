@@ -6,7 +6,7 @@ import numpy as np
 
 from aloha_marl.control.kinematics import forward
 from aloha_marl.core.observations import Layout
-from aloha_marl.tasks import TASKS
+from aloha_marl.tasks import TaskLike, make_task
 
 OPEN, CLOSED = 1.0, 0.0
 """Gripper openings, as observed and as commanded."""
@@ -18,9 +18,9 @@ YAWS = {"cube": 4}
 """Object -> number of yaws at which it looks the same, if not 2."""
 
 
-def task_layout(task: str, scope: str) -> Layout:
+def task_layout(task: TaskLike, scope: str) -> Layout:
     """The layout of an arm's observations in a task."""
-    return Layout(tuple(TASKS[task].objects), scope)
+    return Layout(tuple(make_task(task).objects), scope)
 
 
 class View:
@@ -32,6 +32,7 @@ class View:
 
     Attributes:
         observation: (N, D) all quantities.
+        objects: names of the task's objects.
         sees_partner: True if the partner's quantities are observed.
         commanded: (N, 6) commanded joint positions [rad].
         command_pos: (N, 3) commanded position of the tcp in the base frame [m].
@@ -48,7 +49,7 @@ class View:
                 f"({layout.size},) or (N, {layout.size}), scope {layout.scope!r}"
             )
         self.observation = np.atleast_2d(observation).astype(float)
-        self._layout = layout
+        self._layout, self.objects = layout, layout.objects
         self.sees_partner = layout.scope in ("partner", "full")
         self.commanded = self.joint_pos + self.command_gap
         self.command_pos, self.command_rot = forward(self.commanded)

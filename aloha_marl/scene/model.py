@@ -13,6 +13,7 @@ import mujoco
 
 from aloha_marl.arms import AGENTS, SIDES
 from aloha_marl.scene.assets import read_scene
+from aloha_marl.scene.consistency import check_scene
 from aloha_marl.scene.contacts import ARM_CONTACTS, SceneSpec, add_contact_sensors
 from aloha_marl.scene.sensors import add_sensors
 from aloha_marl.scene.visuals import merge_visuals
@@ -23,6 +24,7 @@ def load_model(scene: SceneSpec) -> mujoco.MjModel:
 
     Raises:
         FileNotFoundError: there is no such file.
+        ValueError: MuJoCo can't compile it, or it does not hold what the task says.
     """
     return copy.copy(_compile(scene, scene.xml.stat().st_mtime_ns))
 
@@ -30,11 +32,15 @@ def load_model(scene: SceneSpec) -> mujoco.MjModel:
 @functools.lru_cache
 def _compile(scene: SceneSpec, version: int) -> mujoco.MjModel:
     """Compiles a scene; ``version`` tells an edited file from the one compiled before."""
-    spec = read_scene(scene.xml)
-    merge_visuals(spec)
-    add_sensors(spec, [name for name, _ in scene.objects])
-    add_contact_sensors(spec, scene)
-    return spec.compile()
+    try:
+        spec = read_scene(scene.xml)
+        check_scene(spec, scene)
+        merge_visuals(spec)
+        add_sensors(spec, [name for name, _ in scene.objects])
+        add_contact_sensors(spec, scene)
+        return spec.compile()
+    except ValueError as error:  # MuJoCo's have several lines
+        raise ValueError(f"{scene.xml}: {' '.join(str(error).split())}") from error
 
 
 def with_arm_contacts(scene: SceneSpec) -> SceneSpec:

@@ -149,7 +149,7 @@ RANGES = {
     ),
     "camera_position": Range(
         "added to the x, y and z of each camera in its body's frame [m]; cameras that aim at a "
-        "body go on aiming at it",
+        "body still aim at it",
         _camera_position,
         factor=False,
         seen=True,

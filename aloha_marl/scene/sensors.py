@@ -21,7 +21,7 @@ _Element = tuple[mujoco.mjtObj, str]
 _BASE: _Element = (mujoco.mjtObj.mjOBJ_BODY, "{side}/base")
 _TCP: _Element = (mujoco.mjtObj.mjOBJ_SITE, "{side}/tcp")
 _PARTNER_TCP: _Element = (mujoco.mjtObj.mjOBJ_SITE, "{partner}/tcp")
-_OBJECT: _Element = (mujoco.mjtObj.mjOBJ_BODY, "{object}")
+_OBJECT: _Element = (mujoco.mjtObj.mjOBJ_XBODY, "{object}")
 _SENSOR = mujoco.mjtSensor
 _XYZ, _OPENING = ("x", "y", "z"), ("opening",)
 

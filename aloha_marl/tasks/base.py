@@ -29,7 +29,7 @@ class Task(abc.ABC):
     """A two-arm task. It has no state: the memory of an episode is passed in and out.
 
     A new task is an MJCF file that includes ``workcell.xml`` and a subclass that names the file and
-    the objects and implements :meth:`stage`.
+    the objects and implements :meth:`stage`. :func:`aloha_marl.check_task` finds its faults.
 
     Attributes:
         name: snake_case, as in ``parallel_env(name)``.

@@ -21,14 +21,14 @@ class Insertion(GymAlohaTask, ShapedTask):
 
     | term | weight | 0..1 |
     |---|---|---|
-    | reach | 0.1 | closeness of the tool to the own object, within ``REACH``; 1 once gripped |
+    | reach | 0.1 | closeness of the tool to its own object, within ``REACH``; 1 once gripped |
     | grip | 0.1 | 1 if the arm grips its own object |
     | lift | 0.1 | closeness of its lowest corner to ``LIFT`` above the table, while gripped |
     | align | 0.3 | while both are held off the table: the product of three closenesses, of the peg's \
-      tip to the mouth of the socket (``REACH``), of its middle to the socket's axis (``ASIDE``) and \
-      of the sine between both axes to 0 (``TILT``) |
-    | insert | 0.2 | while held so and ``aside`` by less than ``INSIDE``: the share of the way from the \
-      mouth to the pin |
+      tip to the mouth of the socket, within ``REACH``, of its middle to the socket's axis, within \
+      ``ASIDE``, and of the sine between both axes to 0, within ``TILT`` |
+    | insert | 0.2 | while both are held and the peg's middle is within ``INSIDE`` of the socket's axis: \
+      the share of the way from the mouth to the pin |
     | hold | 0.2 | share of ``HOLD_STEPS`` for which the peg has touched the pin |
     """
 
@@ -115,7 +115,7 @@ class Insertion(GymAlohaTask, ShapedTask):
         return progress
 
     def gym_aloha_stage(self, readings: Readings) -> np.ndarray:
-        """gym-aloha's reward: one finger of each hand counts, the pin decides whatever else."""
+        """gym-aloha's reward: one finger of each hand counts, and the pin alone decides stage 4."""
         touched = readings.finger_touches("right", "peg", "right_finger")
         touched = touched & readings.finger_touches("left", "socket", "left_finger")
         airborne = ~(readings.contact("table", "peg") | readings.contact("table", "socket"))

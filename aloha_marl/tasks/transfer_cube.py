@@ -27,8 +27,8 @@ class TransferCube(GymAlohaTask, ShapedTask):
     | take | 0.3 | 0.25 | 1 in stages 3 and 4 |
     | hold | 0.4 | 0.25 | share of ``HOLD_STEPS`` for which the left arm has held it alone |
 
-    The left arm is paid for nothing before the right arm carries the cube: it shall not take the cube
-    off the table itself.
+    The left arm earns nothing before the right arm carries the cube, so it does not learn to take the
+    cube off the table itself.
     """
 
     CARRY_STEPS = 5
