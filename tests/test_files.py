@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 
 from aloha_marl import policies
+from aloha_marl.arms import SIDES
 from aloha_marl.evaluation import Crossplay, wilson
 from aloha_marl.files import atomic, check_writable, part_of, write_text
-from aloha_marl.policies.network import Network
+from aloha_marl.policies.network import Network, NetworkPair
 from aloha_marl.recording.plots import draw_heat_map, plot_episode
 from aloha_marl.recording.video import record
+from aloha_marl.tasks import make_task
 
 TASK = "transfer_cube"
 SHORT = {"max_cycles": 10, "visualization_width": 64, "visualization_height": 48}
@@ -39,7 +41,9 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "film.gif": lambda path: record(TASK, ARMS, 0, path, **SHORT),
     "episode.png": lambda path: plot_episode(TASK, ARMS, 0, path, max_cycles=10),
     "heat_map.png": heat_map,
-    "weights.npz": lambda path: Network(TASK, "left", "partner", 0, ()).save(path),
+    "weights.npz": lambda path: NetworkPair(
+        make_task(TASK), "partner", dict.fromkeys(SIDES, Network(()))
+    ).save(path),
 }
 """File name -> what writes such a file."""
 
@@ -168,14 +172,16 @@ import json, os
 from pathlib import Path
 import numpy as np
 from aloha_marl import policies
+from aloha_marl.arms import SIDES
 from aloha_marl.files import write_text
-from aloha_marl.policies.network import Network
+from aloha_marl.policies.network import Network, NetworkPair
 from aloha_marl.recording.plots import plot_episode
 from aloha_marl.recording.video import record
+from aloha_marl.tasks import make_task
 task, short = "{TASK}", {SHORT | {"max_cycles": 30}}
 arms = policies.load("scripted", task)
 layers = ((np.zeros((900, 900), np.float32), np.zeros(900, np.float32)),)
-network = Network(task, "left", "partner", 0, layers)
+network = NetworkPair(make_task(task), "partner", dict.fromkeys(SIDES, Network(layers)))
 os.mkdir("out")
 """
 

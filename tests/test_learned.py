@@ -19,16 +19,12 @@ from aloha_marl.arms import AGENTS, SIDES
 from aloha_marl.control.modes import CONTROLS
 from aloha_marl.evaluation import crossplay
 from aloha_marl.policies.learned import WEIGHTS, LearnedPolicy, features, load_file
-from aloha_marl.policies.network import METHODS, Network
+from aloha_marl.policies.network import METHODS, Network, NetworkPair
 from aloha_marl.policies.view import View, task_layout
+from aloha_marl.tasks import make_task
 
 TASKS = tuple(aloha_marl.TASKS)
-FILES = [
-    WEIGHTS / f"{method}_{task}_{side}.npz"
-    for method in METHODS
-    for task in TASKS
-    for side in SIDES
-]
+FILES = [WEIGHTS / f"{method}_{task}.npz" for method in METHODS for task in TASKS]
 
 
 def seen(task: str, n: int) -> dict[str, np.ndarray]:
@@ -98,12 +94,12 @@ def test_files_are_small_and_plain(path: Path) -> None:
     """Less than 1 MB each, arrays of numbers and a text."""
     assert path.stat().st_size < 1_000_000
     header, arrays = content(path)
-    assert path.stem.endswith(f"{header['task']}_{header['side']}")
+    assert path.stem == f"{header['method']}_{header['task']}"
     assert all(array.dtype == np.float32 and np.isfinite(array).all() for array in arrays.values())
 
 
 def test_no_other_files() -> None:
-    """There are weights for every arm of every task, and no others."""
+    """There are weights of every method for every task, and no others."""
     assert sorted(WEIGHTS.iterdir()) == sorted(FILES)
 
 
@@ -120,23 +116,60 @@ for policy in policies.load("imitation", "insertion").values():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("scope", ["local", "partner"])
-@pytest.mark.parametrize("task", TASKS)
-def test_save_and_load(task: str, scope: str, tmp_path: Path) -> None:
-    """A saved network comes back, for either scope."""
+def layers(*sizes: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    """Random layers of those sizes."""
     rng = np.random.default_rng(0)
-    rows = rng.uniform(-1, 1, (5, task_layout(task, scope).size)).astype(np.float32)
-    inputs = sum(p.shape[1] for p in features(View(rows, task_layout(task, scope)), task).values())
-    sizes = (inputs, 8, 7)
-    layers = tuple(
+    return tuple(
         (rng.normal(size=(a, b)).astype(np.float32), rng.normal(size=b).astype(np.float32))
         for a, b in itertools.pairwise(sizes)
     )
-    network = Network(task, "left", scope, 3, layers)
-    network.save(tmp_path / "mine.npz")
-    loaded = load_file(tmp_path / "mine.npz", task, "left", control="ee_delta")
-    assert (loaded.scope, loaded.control, loaded.network.seed) == (scope, "ee_delta", 3)
-    np.testing.assert_array_equal(loaded(rows), LearnedPolicy(network, "ee_delta")(rows))
+
+
+@pytest.mark.parametrize("scope", ["local", "partner"])
+@pytest.mark.parametrize("task", TASKS)
+def test_save_and_load(task: str, scope: str, tmp_path: Path) -> None:
+    """A pair that reads features comes back, and acts in every mode."""
+    layout = task_layout(task, scope)
+    rows = np.random.default_rng(0).uniform(-1, 1, (5, layout.size)).astype(np.float32)
+    inputs = sum(part.shape[1] for part in features(View(rows, layout)).values())
+    networks = {"left": Network(layers(inputs, 8, 7)), "right": Network(layers(inputs, 9, 7))}
+    pair = NetworkPair(make_task(task), scope, networks, method="ippo", seed=3)
+    pair.save(tmp_path / "mine.npz")
+    for side in SIDES:
+        loaded = load_file(tmp_path / "mine.npz", task, side, control="ee_delta")
+        assert (loaded.scope, loaded.control) == (scope, "ee_delta")
+        assert (loaded.pair.method, loaded.pair.seed) == ("ippo", 3)
+        np.testing.assert_array_equal(loaded(rows), LearnedPolicy(pair, side, "ee_delta")(rows))
+    assert load_file(tmp_path / "mine.npz", task, "left").control == "joint_position"
+
+
+@pytest.mark.parametrize("squash", [False, True])
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("scope", ["partner", "full"])
+def test_actions(scope: str, activation: str, scaled: bool, squash: bool, tmp_path: Path) -> None:
+    """One network for both arms that reads the observation and gives actions."""
+    rng = np.random.default_rng(0)
+    size = task_layout("insertion", scope).size
+    rows = rng.uniform(-1, 1, (50, size)).astype(np.float32)
+    scaling = np.stack((rng.normal(size=size), rng.uniform(0.01, 1, size))) if scaled else None
+    network = Network(layers(size, 16, 16, 7), activation, scaling, clip=3, squash=squash)
+    made = make_task("insertion"), scope, dict.fromkeys(SIDES, network)
+    NetworkPair(*made, features=False, control="joint_delta").save(tmp_path / "mine.npz")
+    left, right = (load_file(tmp_path / "mine.npz", "insertion", side) for side in SIDES)
+    assert (left.scope, left.control) == (scope, "joint_delta")
+    assert left.pair.networks["left"] is left.pair.networks["right"]
+    values = np.clip((rows - scaling[0]) / scaling[1], -3, 3) if scaling is not None else rows
+    for i, (weights, bias) in enumerate(network.layers):
+        values = values @ weights.astype(float) + bias
+        if i < 2:
+            values = np.maximum(values, 0) if activation == "relu" else np.tanh(values)
+    values = np.tanh(values) if squash else np.clip(values, -1, 1)
+    np.testing.assert_allclose(left(rows), values, atol=1e-4)
+    np.testing.assert_array_equal(right(rows), left(rows))
+    np.testing.assert_array_equal(np.stack([left(row) for row in rows]), left(rows))
+    with pytest.raises(ValueError, match=r"control='joint_delta', needed is 'joint_position'$"):
+        load_file(tmp_path / "mine.npz", "insertion", "left", control="joint_position")
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -151,7 +184,7 @@ def test_features_do_not_tell_equal_yaws_apart(task: str) -> None:
             cos, sin = np.cos(angle), np.sin(angle)
             x, y, z = rows[0, parts[f"{name}_x_axis"]]
             turned[0, parts[f"{name}_x_axis"]] = cos * x - sin * y, sin * x + cos * y, z
-            same[angle] = np.column_stack([*features(View(turned, parts), task).values()])
+            same[angle] = np.column_stack([*features(View(turned, parts)).values()])
         np.testing.assert_allclose(same[turn], same[0], atol=0.02)
         assert np.abs(same[turn / 2] - same[0]).max() > 0.5
 
@@ -160,13 +193,12 @@ def test_features_do_not_tell_equal_yaws_apart(task: str) -> None:
     ("asked", "text"),
     [
         (("transfer_cube", "left"), "task='insertion', needed is 'transfer_cube'"),
-        (("insertion", "right"), "side='left', needed is 'right'"),
         (("insertion", "left", "local"), "scope='partner', needed is 'local'"),
     ],
 )
 def test_file_for_something_else(asked: tuple[str, ...], text: str) -> None:
     """The message says what the file is for, and which command makes the right one."""
-    path = WEIGHTS / "imitation_insertion_left.npz"
+    path = WEIGHTS / "imitation_insertion.npz"
     scope = asked[2] if len(asked) > 2 else "partner"
     command = f"`python examples/learning/imitate.py --task {asked[0]} --scope {scope}` makes one"
     with pytest.raises(ValueError, match=f"{re.escape(text)}; {re.escape(command)}"):
@@ -178,47 +210,55 @@ def test_file_for_something_else(asked: tuple[str, ...], text: str) -> None:
     [
         (("juggle", "left"), "task='juggle' is unknown; valid: 'transfer_cube'"),
         (("insertion", "middle"), "side='middle' is unknown; valid: 'left', 'right'"),
-        (("insertion", "left", "full"), "scope='full' is unknown; valid: 'partner', 'local'"),
+        (("insertion", "left", "all"), "scope='all' is unknown; valid: 'partner', 'local'"),
         (("insertion", "left", None, "torque"), "control='torque' is unknown; .*'ee_delta'"),
     ],
 )
 def test_unknown_names(arguments: tuple[Any, ...], text: str) -> None:
     """Errors list the valid names."""
     with pytest.raises(ValueError, match=text):
-        load_file(WEIGHTS / "imitation_insertion_left.npz", *arguments)
+        load_file(WEIGHTS / "imitation_insertion.npz", *arguments)
 
 
 def test_spoiled_files(tmp_path: Path) -> None:
     """A file of another size, with other features or layers, no file of a policy, or none at all."""
-    header, arrays = content(WEIGHTS / "imitation_insertion_left.npz")
+    header, arrays = content(WEIGHTS / "imitation_insertion.npz")
     path = tmp_path / "policy.npz"
 
-    def refused(text: str) -> None:
-        with pytest.raises(ValueError, match=text) as caught:
+    def refused(text: str, header: Any = header, **changes: Any) -> None:
+        write(path, header, arrays | changes)
+        with pytest.raises(ValueError, match=rf"^{re.escape(str(path))} .*{text}") as caught:
             load_file(path, "insertion", "left")
-        assert "`python examples/learning/imitate.py --task insertion" in str(caught.value)
+        assert "\n" not in str(caught.value)
 
-    write(path, header | {"observation_size": 59}, arrays)
-    refused("observation_size=59, needed is 79")
-    fewer = {name: size for name, size in header["features"].items() if name != "gripper"}
-    write(path, header | {"features": fewer}, arrays)
-    refused("features=")
-    write(path, header, arrays | {"weights0": arrays["weights0"][1:]})
-    refused("layers of the shapes")
-    last = {name: arrays[name] for name in ("weights0", "bias0")}
-    write(path, header, last)
-    refused("layers of the shapes")
-    for spoiled in ([], {**header, "scope": "all"}, {}):
-        write(path, spoiled, arrays)  # type: ignore[arg-type]
-        refused("is no file of a learned policy")
+    refused("version=2, needed is 1", header | {"version": 2})
+    fewer = {name: size for name, size in header["inputs"].items() if name != "gripper"}
+    refused("inputs=", header | {"inputs": fewer})
+    refused("inputs=", header | {"features": False})
+    refused("layers of the shapes", left_weights0=arrays["left_weights0"][1:])
+    refused("layers of the shapes", left_bias2=arrays["left_bias2"][1:])
+    refused("a scaling of shape", left_scaling=np.ones((2, 3)))
+    refused("weights that are not finite", right_bias1=arrays["right_bias1"] * np.nan)
+    parts = header["networks"]
+    swish = parts | {"left": parts["left"] | {"activation": "swish"}}
+    refused("activation='swish' is unknown; valid: 'relu', 'tanh'", header | {"networks": swish})
+    for spoiled in (
+        [],
+        {},
+        header | {"scope": "all"},
+        header | {"control": "torque"},
+        header | {"networks": {"left": parts["left"]}},
+        header | {"networks": parts | {"left": parts["left"] | {"layers": 9}}},
+    ):
+        refused("is no file of a learned policy", spoiled)
     np.savez(path, weights0=np.zeros(3))
-    refused("is no file of a learned policy")
-    path.write_bytes((WEIGHTS / "imitation_insertion_left.npz").read_bytes()[:1000])
-    refused("is no file of a learned policy")
-    path.write_text("weights")
-    refused("is no file of a learned policy")
-    path.write_text("")
-    refused("is no file of a learned policy")
+    whole = (WEIGHTS / "imitation_insertion.npz").read_bytes()
+    damaged = bytearray(whole)
+    damaged[len(whole) // 2 : len(whole) // 2 + 99] = bytes(99)
+    for content_of_file in (path.read_bytes(), whole[:1000], damaged, b"weights", b""):
+        path.write_bytes(content_of_file)
+        with pytest.raises(ValueError, match="is no file of a learned policy"):
+            load_file(path, "insertion", "left")
     path.unlink()
     with pytest.raises(FileNotFoundError):
         load_file(path, "insertion", "left")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -10,12 +12,16 @@ import pytest
 
 import aloha_marl
 from aloha_marl import policies
-from aloha_marl.arms import AGENTS, BASE_DISTANCE
+from aloha_marl.arms import AGENTS, BASE_DISTANCE, SIDES
 from aloha_marl.control.modes import CONTROLS
-from aloha_marl.evaluation import crossplay
+from aloha_marl.evaluation import crossplay, evaluate
+from aloha_marl.policies import motion
 from aloha_marl.policies.adapters import ADAPTERS
 from aloha_marl.policies.noise import Noise
-from aloha_marl.policies.view import POLICY_SCOPES, View, task_layout
+from aloha_marl.policies.policy import ArmPolicy
+from aloha_marl.policies.view import CLOSED, OPEN, POLICY_SCOPES, View, task_layout
+from aloha_marl.simulation.readings import Readings
+from aloha_marl.tasks import SUCCESS, Task, TransferCube
 
 NOVICES = [name for name, style in policies.STYLES.items() if style.noise]
 
@@ -307,3 +313,36 @@ def test_wrong_observation_is_told(name: str) -> None:
     policy = policies.load(name, "insertion")["left_arm"]
     with pytest.raises(ValueError, match="this policy reads"):
         policy(np.zeros(59, np.float32))
+
+
+class Brick(TransferCube):
+    """The cube under a name of which the motions know nothing."""
+
+    objects = {"brick": ("brick",)}
+    placement = {"brick": TransferCube.placement["cube"]}
+
+    def stage(self, readings: Readings, memory: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        high = readings.grips("right", "brick") & (readings.clearance("brick") > 0.15)
+        return SUCCESS * high, memory
+
+
+class Picker(ArmPolicy):
+    """The right arm picks the brick up, the left one keeps out of the way."""
+
+    def __init__(self, task: Task, side: str):
+        super().__init__(task, "local", "joint_position")
+        self.side = side
+
+    def actions(self, view: View) -> np.ndarray:
+        still = motion.stay(view, OPEN, "waits")
+        up = dataclasses.replace(still, position=np.array([[0.4, 0, 0.3]]), gripper=CLOSED)
+        picks = motion.pick_and_carry(view, "brick", np.radians(60), up)
+        return motion.drive(view, picks if self.side == "right" else still)
+
+
+def test_motions_for_other_objects(tmp_path: Path) -> None:
+    """Experts of other tasks can pick objects up by the same motions."""
+    Brick.xml = tmp_path / "brick.xml"
+    Brick.xml.write_text(TransferCube.xml.read_text().replace('"cube"', '"brick"'))
+    arms = {f"{side}_arm": Picker(Brick(), side) for side in SIDES}
+    assert evaluate(Brick(), arms, range(10)).successes >= 9

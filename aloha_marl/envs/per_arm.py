@@ -26,7 +26,7 @@ class PerArmView:
 
     def __init__(self, core: Core, pictures: Pictures):
         options = core.options
-        pictures.check_cameras(options.cameras, own=True)
+        cameras = pictures.checked_cameras(options.cameras)
         self._core = core
         self._obs_type = options.obs_type
         self._pictures = pictures
@@ -35,9 +35,7 @@ class PerArmView:
         self.names: tuple[AgentID, ...] = options.agent_names
         self._known = frozenset(self.names)
         # Per arm, name -> the model's camera; and all of them, each once.
-        self._cameras = [
-            {name: own_camera(name, side) for name in options.cameras} for side in SIDES
-        ]
+        self._cameras = [{name: own_camera(name, side) for name in cameras} for side in SIDES]
         self._drawn = tuple({camera: None for own in self._cameras for camera in own.values()})
         control = core.control
         self.action_spaces: dict[AgentID, spaces.Space[Any]] = {
@@ -103,7 +101,7 @@ class PerArmView:
         if self._obs_type == "state":
             return state
         pixels = picture_space(
-            options.cameras, options.observation_height, options.observation_width
+            tuple(self._cameras[0]), options.observation_height, options.observation_width
         )
         if self._obs_type == "pixels":
             return pixels
@@ -135,10 +133,10 @@ def checked_actions(actions: Mapping[AgentID, Any], shape: tuple[int, ...]) -> n
     checked = np.array(arrays, float)
     finite = np.isfinite(checked)
     if np.count_nonzero(finite) < checked.size:  # a third of what all() takes
-        *place, _ = np.argwhere(~finite)[0].tolist()
-        agent, row = list(actions)[place[0]], place[1:]
+        place = tuple(np.argwhere(~finite)[0].tolist())
+        agent, row = list(actions)[place[0]], place[1:-1]
         label, where = agent and f"{agent}: ", f" in row {row[0]}" if row else ""
-        raise ValueError(f"{label}action{where} must be finite, got {checked[tuple(place)]}")
+        raise ValueError(f"{label}action{where} must be finite, got {checked[place]}")
     return checked
 
 

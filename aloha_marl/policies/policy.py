@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import abc
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
 from aloha_marl.checks import choose
 from aloha_marl.control.modes import CONTROLS
 from aloha_marl.policies.view import View, task_layout
+from aloha_marl.tasks import TaskLike
 
 
 class Policy(Protocol):
@@ -35,16 +37,42 @@ class Policy(Protocol):
         ...
 
 
+class MergedPolicy(Protocol):
+    """Acts for both arms at once, from what the single-agent environment observes.
+
+    Attributes:
+        obs_type: ``obs_type`` of :class:`~aloha_marl.envs.single_agent.AlohaSingleAgent`.
+        cameras: cameras of its pictures.
+        control: ``control`` mode of its actions.
+    """
+
+    obs_type: str
+    cameras: tuple[str, ...]
+    control: str
+
+    def __call__(self, observation: Any) -> np.ndarray:
+        """Maps an observation to a (14,) action, the left arm's seven numbers first."""
+        ...
+
+    def reset(self) -> None:
+        """Starts an episode."""
+        ...
+
+
+Policies = Mapping[str, Policy] | MergedPolicy
+"""Who plays: agent -> policy, or one policy of both arms."""
+
+
 class ArmPolicy(Policy):
     """A pure function of the observation, single or in a batch: it acts in any state and needs no reset.
 
     Args:
-        task: a name in ``TASKS``.
+        task: the task or its name.
         scope: scope of the observations to read.
         control: control mode of the actions.
     """
 
-    def __init__(self, task: str, scope: str, control: str):
+    def __init__(self, task: TaskLike, scope: str, control: str):
         self.scope, self.control = scope, choose("control", control, CONTROLS)
         self.layout = task_layout(task, scope)
 
