@@ -5,14 +5,14 @@ PettingZoo wrappers that go round an :class:`~aloha_marl.envs.parallel_env.Aloha
 
     env = ActionDelay(ObservationNoise(env, {"joint_pos": 0.01}), steps=2, agents=["left_arm"])
 
-Row i of a wrapped batch is, bit for bit, the wrapped single environment with row i's seed. What is
-random comes from generators that every episode spawns from the environment's own: its seed decides
-them, and starts are what they are without wrappers.
+Row i of a wrapped batch is, bit for bit, the wrapped single environment with row i's seed. Every episode
+spawns generators from the environment's own for its noise, so the seed decides them, and starts are the
+same as without wrappers. Another ``repeat`` draws other noise for the same starts.
 
-Rewards and ``state()`` stay true, and so does what the merged environments observe: they look past the
-wrappers. ``get_state`` and ``set_state`` are the environment's: they neither save nor change what a
-wrapper has drawn and what is still on its way. A copy of a wrapper, by ``copy.deepcopy`` or ``pickle``,
-is a new one with the same arguments, round a copy of its environment; it has no episode.
+Rewards, ``state()`` and the observations of the merged environments are not perturbed. ``get_state`` and
+``set_state`` are the environment's: they neither save nor change what a wrapper has drawn or delayed. A
+copy of a wrapper, by ``copy.deepcopy`` or ``pickle``, is a new one with the same arguments, round a copy
+of its environment; it has no episode.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _NEVER = np.iinfo(int).max
 class _Imperfect(Rebuilt, BaseParallelWrapper[AgentID, Any, Any]):
     """Calls its subclasses when rows start and step; a single environment is a batch of one row."""
 
-    def __init__(self, env: _Env, agents: _Agents = None):
+    def __init__(self, env: _Env, agents: _Agents = None, repeat: int = 0):
         super().__init__(cast(ParallelEnv[AgentID, Any, Any], env))
         names = self.possible_agents if agents is None else agents
         if isinstance(names, str) or not names:
@@ -55,6 +55,7 @@ class _Imperfect(Rebuilt, BaseParallelWrapper[AgentID, Any, Any]):
         self._imperfect = [agent for agent in self.possible_agents if agent in names]
         self._arms = np.array([agent in names for agent in self.possible_agents])
         self._rows = np.arange(self._core.num_envs)
+        self._repeat = at_least(0, "repeat", repeat)
 
     def reset(self, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
         """Starts episodes, as the environment does."""
@@ -106,7 +107,8 @@ class _Imperfect(Rebuilt, BaseParallelWrapper[AgentID, Any, Any]):
         """Spawns a generator; the environment's own, which draws the starts, is not disturbed."""
         base = self._base
         single = isinstance(base, AlohaParallelEnv)
-        return (base.np_random if single else base.episodes.generators[row]).spawn(1)[0]
+        generator = (base.np_random if single else base.episodes.generators[row]).spawn(1)[0]
+        return generator.spawn(self._repeat)[-1] if self._repeat else generator
 
 
 class ObservationNoise(_Imperfect):
@@ -117,13 +119,16 @@ class ObservationNoise(_Imperfect):
         noise: name of a quantity in the table of the observation -> standard deviation of each of
             its numbers, in its unit; 0 leaves it as it is.
         agents: names of the agents that observe it; both without it.
+        repeat: number of the repeat, from 0 on: each has its own noise, independent of the others'.
 
     Raises:
-        ValueError: an unknown quantity, agent or ``obs_type``, or a bad standard deviation.
+        ValueError: an unknown quantity, agent or ``obs_type``, or a bad standard deviation or repeat.
     """
 
-    def __init__(self, env: _Env, noise: Mapping[str, float], agents: _Agents = None):
-        super().__init__(env, agents)
+    def __init__(
+        self, env: _Env, noise: Mapping[str, float], agents: _Agents = None, repeat: int = 0
+    ):
+        super().__init__(env, agents, repeat)
         choose("obs_type", self._base.options.obs_type, ("state", "pixels_agent_pos"))
         layout = self._base.layout
         deviations = np.zeros(layout.size)
@@ -223,24 +228,30 @@ class ActionDelay(_Delay):
 
 
 class Freeze(_Imperfect):
-    """In some episodes one arm's commanded targets stay what they are from some step on.
+    """In some episodes one arm stops: from some step on its commanded targets do not change.
 
     The infos have one more key, ``frozen``: True if that agent's arm was frozen in this step.
 
     Args:
         env: the environment, wrapped or not.
         probability: of an episode in which an arm freezes.
-        steps: (first, last) of the steps at which it may begin, counted from 0, all as likely.
-        agents: the arms of which one freezes, all as likely; both without it.
+        steps: (first, last) step at which it may begin, counted from 0; each is equally likely.
+        agents: the arms of which one freezes, each equally likely; both without it.
+        repeat: number of the repeat, from 0 on: each draws anew, independently of the others.
 
     Raises:
-        ValueError: an unknown agent, a bad probability or bad steps.
+        ValueError: an unknown agent, a bad probability, bad steps or a bad repeat.
     """
 
     def __init__(
-        self, env: _Env, probability: float, steps: tuple[int, int], agents: _Agents = None
+        self,
+        env: _Env,
+        probability: float,
+        steps: tuple[int, int],
+        agents: _Agents = None,
+        repeat: int = 0,
     ):
-        super().__init__(env, agents)
+        super().__init__(env, agents, repeat)
         if not is_number(probability) or not 0 <= probability <= 1:
             raise ValueError(f"probability={probability!r} must be a number from 0 to 1")
         whole = isinstance(steps, Sequence) and len(steps) == 2 and all(map(is_whole, steps))

@@ -25,6 +25,9 @@ WRAPPERS: dict[str, Callable[[Any], Any]] = {
     "action delay": lambda env: ActionDelay(env, 2),
     "freeze": lambda env: Freeze(env, 0.7, (0, 12)),
     "noise of one arm": lambda env: ObservationNoise(env, NOISE, [RIGHT]),
+    "third repeat": lambda env: Freeze(
+        ObservationNoise(env, NOISE, repeat=2), 0.6, (2, 9), repeat=2
+    ),
     "all": lambda env: Freeze(
         ActionDelay(ObservationDelay(ObservationNoise(env, NOISE), 2, [LEFT]), 3), 0.6, (2, 9)
     ),
@@ -204,6 +207,24 @@ def test_starts_are_those_of_the_bare_environment(task: str, wrap: Any) -> None:
         bare.reset(seed=seed)
         wrapped.reset(seed=seed)
         assert_alike(wrapped.state(), bare.state())
+
+
+def test_repeats_draw_anew(task: str) -> None:
+    """The starts stay the same; noise and freezes of one repeat say nothing about another's."""
+    starts, noise, frozen = [], [], []
+    for repeat in range(3):
+        env = ObservationNoise(make_batch(task, 64, scope="full"), NOISE, repeat=repeat)
+        env = Freeze(env, 0.5, (0, 0), repeat=repeat)
+        seen, _ = env.reset(seed=1)
+        starts.append(env.state())
+        noise.append((seen[LEFT] - truth(env)[LEFT])[:, env.layout["joint_pos"]].ravel())
+        still = dict.fromkeys(env.possible_agents, np.zeros((64, 7)))
+        infos = env.step(still)[-1]
+        frozen.append(np.ravel([infos[agent]["frozen"] for agent in env.possible_agents]))
+        env.close()
+    assert_alike(starts, starts[:1] * 3)
+    for draws in (noise, frozen):
+        assert np.abs(np.corrcoef(draws) - np.eye(3)).max() < 0.3
 
 
 # ---------------------------------------------------------------- observations
@@ -506,6 +527,8 @@ BAD: dict[str, tuple[Callable[[Any], Any], tuple[str, ...]]] = {
     "never": (lambda env: Freeze(env, 1, (0, 2**70)), (str(2**70),)),
     "no number": (lambda env: ObservationNoise(env, {"gripper": "0.1"}), ("gripper", "'0.1'")),
     "unknown agent": (lambda env: ObservationNoise(env, NOISE, ["third"]), ("third", LEFT, RIGHT)),
+    "negative repeat": (lambda env: ObservationNoise(env, NOISE, repeat=-1), ("repeat", "-1")),
+    "half a repeat": (lambda env: Freeze(env, 1, (0, 1), repeat=0.5), ("repeat", "0.5")),
     "one name": (lambda env: ObservationDelay(env, 1, LEFT), ("agents", LEFT)),
     "no agent": (lambda env: ActionDelay(env, 1, []), ("agents",)),
     "negative delay": (lambda env: ObservationDelay(env, -1), ("steps", "-1")),

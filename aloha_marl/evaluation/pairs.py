@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,10 +15,11 @@ import numpy as np
 from aloha_marl.arms import AGENTS, SIDES
 from aloha_marl.envs.rows import row_of
 from aloha_marl.envs.vector_env import AlohaVectorEnv
-from aloha_marl.evaluation.evaluator import checked_seeds, fitting, phases, rollout
+from aloha_marl.evaluation.evaluator import checked_seeds, rollout
+from aloha_marl.evaluation.matching import fitting, phases
 from aloha_marl.evaluation.results import Episode, Evaluation, Interrupted, outcome, versions
 from aloha_marl.policies import Policy
-from aloha_marl.tasks import Task
+from aloha_marl.tasks import TaskLike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +101,7 @@ class Crossplay:
 
 
 def crossplay(
-    task: str | Task,
+    task: TaskLike,
     policies: Mapping[str, Mapping[str, Policy]],
     seeds: Iterable[int],
     *,
@@ -127,10 +129,7 @@ def crossplay(
     seeds = checked_seeds(seeds)
     if not policies or not seeds:
         raise ValueError(f"nothing to play: {len(policies)} policies, {len(seeds)} seeds")
-    pairs = {}
-    for names in ((left, right) for left in policies for right in policies):
-        arms = {agent: policies[name][agent] for agent, name in zip(AGENTS, names, strict=True)}
-        pairs[names] = arms, fitting(arms, {"metrics": True} | options)
+    pairs = pairings(policies, **{"metrics": True} | options)
     results: list[dict[str, Any]] = []
     played = None
     try:
@@ -150,6 +149,24 @@ def crossplay(
         raise Interrupted(played) from stop
     assert played is not None  # there is a pair
     return played
+
+
+def pairings(
+    policies: Mapping[str, Mapping[str, Policy]], **options: Any
+) -> dict[tuple[str, str], tuple[dict[str, Policy], dict[str, Any]]]:
+    """Names of the left and the right policy -> both policies, and the options of their environment.
+
+    Raises:
+        ValueError: a policy acts for both arms, or two don't fit one another or the options.
+    """
+    pairs = {}
+    for name, arms in policies.items():
+        if not isinstance(arms, Mapping):
+            raise ValueError(f"policy={name!r} acts for both arms; cross-play pairs single ones")
+    for names in itertools.product(policies, repeat=len(AGENTS)):
+        arms = {agent: policies[name][agent] for agent, name in zip(AGENTS, names, strict=True)}
+        pairs[names] = arms, fitting(arms, options)
+    return pairs
 
 
 def _play_rows(

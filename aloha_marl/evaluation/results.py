@@ -15,6 +15,7 @@ import numpy as np
 
 from aloha_marl.arms import SIDES
 from aloha_marl.core.metrics import BOTH, NEVER, OWN
+from aloha_marl.evaluation.perturbations import UNPERTURBED, Perturbations
 from aloha_marl.tasks import SUCCESS, Task
 
 
@@ -58,7 +59,7 @@ class Interrupted(KeyboardInterrupt):
         self.result = result
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Evaluation:
     """Episodes, and what is needed to repeat them.
 
@@ -68,6 +69,7 @@ class Evaluation:
         options: all options of the environment.
         episodes: in the order of the seeds.
         unplayed: the seeds that are left, if the evaluation was interrupted.
+        perturbations: what made the episodes harder.
     """
 
     task: str
@@ -75,6 +77,7 @@ class Evaluation:
     options: dict[str, Any]
     episodes: tuple[Episode, ...]
     unplayed: tuple[int, ...] = ()
+    perturbations: Perturbations = UNPERTURBED
 
     @property
     def successes(self) -> int:
@@ -130,14 +133,35 @@ class Evaluation:
     def to_json(self) -> str:
         """Everything as JSON; the same on every run with the same :func:`versions`.
 
-        "unplayed" is there only if the evaluation was interrupted.
+        "unplayed" is there only if the evaluation was interrupted, "perturbations" if there are any.
         """
+        return json.dumps(self.content(), indent=1) + "\n"
+
+    def content(self) -> dict[str, Any]:
+        """The content of the JSON."""
         content = dataclasses.asdict(self)
-        episodes, unplayed = content.pop("episodes"), content.pop("unplayed")
-        content |= {"unplayed": unplayed} if unplayed else {}
+        episodes = content.pop("episodes")
+        for name in ("unplayed", "perturbations"):
+            if not getattr(self, name):
+                del content[name]
         content |= {"versions": versions(), "summary": self.summary()}
-        content |= {"seeds": [episode.seed for episode in self.episodes], "episodes": episodes}
-        return json.dumps(content, indent=1) + "\n"
+        return content | {
+            "seeds": [episode.seed for episode in self.episodes],
+            "episodes": episodes,
+        }
+
+    def __repr__(self) -> str:
+        name = " on ".join(filter(None, (self.policy, self.task)))
+        text = f"{self.successes} of {len(self.episodes)} succeeded"
+        if self.episodes:
+            low, high = self.interval
+            text += f", {self.success_rate:.1%} (95 % interval {low:.1%} .. {high:.1%})"
+        if steps := self.success_steps:
+            text += f", in {sum(steps) / len(steps):.1f} steps on average"
+        if self.unplayed:
+            text += f", {len(self.unplayed)} not played"
+        harder = f" with {self.perturbations}" if self.perturbations else ""
+        return f"<Evaluation {name}{harder}: {text}>"
 
 
 def outcome(
@@ -214,3 +238,8 @@ def wilson(successes: int, trials: int, z: float = 1.959964) -> tuple[float, flo
     middle = (share + z * z / (2 * trials)) / scale
     half = z / scale * math.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2)
     return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
+def points(difference: float, low: float, high: float) -> str:
+    """A difference of success rates with its 95 % interval, in percentage points."""
+    return f"{100 * difference:+.1f} points (95 % interval {100 * low:+.1f} .. {100 * high:+.1f})"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
 from aloha_marl.evaluation import Episode, play, versions
 from aloha_marl.integrations.requirements import library
-from aloha_marl.policies import Policy
+from aloha_marl.policies import Policies
 
 with library("rllib"):
     import ray
@@ -53,9 +53,7 @@ def connect(address: str) -> Any:
         ) from error
 
 
-def play_all(
-    env: AlohaParallelEnv, policies: Mapping[str, Policy], seeds: Iterable[int]
-) -> Iterator[Episode]:
+def play_all(env: AlohaParallelEnv, policies: Policies, seeds: Iterable[int]) -> Iterator[Episode]:
     """Plays one episode per seed on all processors of the cluster; see :func:`connect`.
 
     For :func:`aloha_marl.evaluation.evaluate`. All machines must have processors of one kind: the
@@ -84,7 +82,7 @@ def play_all(
 
 
 def _play_chunk(
-    match: tuple[AlohaParallelEnv, Mapping[str, Policy]], seeds: Sequence[int]
+    match: tuple[AlohaParallelEnv, Policies], seeds: Sequence[int]
 ) -> tuple[dict[str, str], list[Episode]]:
     """The versions in the process of a task, and the episodes that it plays."""
     return versions(), [play(*match, seed) for seed in seeds]

@@ -38,8 +38,8 @@ class AlohaEnv(Rebuilt, EnvBase):
     | ``"done"``, ``"terminated"``, ``"truncated"`` | ``[N, 1]`` | both arms end together |
 
     The left arm comes first. Row i is the row of the given environment; ``set_seed(s)`` has it start
-    like one environment with seed s + i. Rows are started again by TorchRL, by ``_reset`` masks. A row
-    that a rollout leaves out once its episode is over meanwhile plays a new one, unobserved.
+    like one environment with seed s + i. Rows are started again by TorchRL, by ``_reset`` masks. If a
+    rollout stops reading a row when its episode is over, the row plays a new episode unobserved.
 
     A copy, by ``copy.deepcopy`` or ``pickle``, is a new one round a copy of the environments; it has no
     episodes.
