@@ -54,12 +54,13 @@ def checked_seed(value: Any) -> int | None:
 
 
 def names_of(option: str, value: Any) -> tuple[str, ...]:
-    """Returns ``value`` as a tuple if it is a non-empty list or tuple of names.
+    """Returns ``value``, a name or a non-empty list or tuple of names, as a tuple.
 
     Raises:
-        ValueError: it is not.
+        ValueError: it is neither.
     """
-    listed = isinstance(value, list | tuple) and len(value) > 0
-    if not listed or not all(isinstance(name, str) and name for name in value):
-        raise ValueError(f"{option}={value!r} must be a non-empty tuple or list of names")
-    return tuple(value)
+    names = [value] if isinstance(value, str) else value
+    listed = isinstance(names, list | tuple) and len(names) > 0
+    if not listed or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"{option}={value!r} must be a name or a non-empty list of names")
+    return tuple(names)

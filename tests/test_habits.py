@@ -1,17 +1,25 @@
-"""Habits of Gymnasium's and gym-aloha's users: limits, render modes, checkers, registries."""
+"""Habits of Gymnasium's and gym-aloha's users: limits, render modes, checkers, registries, scripts."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import importlib.metadata
+import re
 import warnings
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pettingzoo
 import pytest
+from doors import DOORS
 from gymnasium.utils.env_checker import check_env
 
 import aloha_marl
+from aloha_marl import AlohaSingleAgent, AlohaSingleAgentVector, AlohaVectorEnv
 
 IDS = [
     f"aloha_marl/{prefix}{task}-v0"
@@ -65,7 +73,8 @@ def test_max_cycles_can_be_set() -> None:
 
 @every_id
 def test_render_modes(env_id: str) -> None:
-    """``rgb_array_list`` collects pictures; without a mode ``render()`` warns."""
+    """As in gym-aloha the mode is ``rgb_array``; ``rgb_array_list`` collects; without one a warning."""
+    assert gymnasium.make(env_id, **SMALL).render_mode == "rgb_array"
     env = gymnasium.make(env_id, render_mode="rgb_array_list", **SMALL)
     env.reset(seed=0)
     env.step(env.action_space.sample())
@@ -73,10 +82,96 @@ def test_render_modes(env_id: str) -> None:
     assert [picture.shape for picture in pictures] == [(480, 640, 3)] * 2
     env.close()
     for make in (gymnasium.make, gymnasium.make_vec):
-        plain = make(env_id, obs_type="state").unwrapped
+        plain = make(env_id, obs_type="state", render_mode=None).unwrapped
         plain.reset(seed=0)
         with pytest.warns(UserWarning, match="render"):
             assert plain.render() is None
+
+
+@pytest.mark.parametrize("door", [name for name in DOORS if name != "dm_env"])
+def test_render_without_a_mode(door: str) -> None:
+    """Every door warns, and returns None; with a mode it returns pictures."""
+    env = DOORS[door]()
+    env.reset(seed=0)
+    draws = env.render_mode is not None
+    with contextlib.nullcontext() if draws else pytest.warns(UserWarning, match="draws nothing"):
+        assert (env.render() is not None) == draws
+    env.close()
+
+
+def quick_start(env_id: str, steps: int) -> str:
+    """The quick start of gym-aloha's README, as installed, with another id and number of steps."""
+    readme = importlib.metadata.metadata("gym-aloha").get_payload()
+    (script,) = re.findall(r"```python\n(# example\.py\n.*?)```", readme, re.DOTALL)
+    changes = {
+        '"gym_aloha/AlohaInsertion-v0"': f'"{env_id}"',
+        "import gym_aloha": "import aloha_marl",
+        "range(1000)": f"range({steps})",
+    }
+    for theirs, ours in changes.items():
+        assert script.count(theirs) == 1
+        script = script.replace(theirs, ours)
+    return script
+
+
+@pytest.mark.parametrize(
+    ("env_id", "steps"),
+    [
+        *((env_id, 5) for env_id in IDS),
+        *((f"aloha_marl:{env_id}", 5) for env_id in IDS[:2]),
+        pytest.param(IDS[3], 1000, marks=pytest.mark.slow),
+    ],
+)
+def test_quick_start(env_id: str, steps: int) -> None:
+    """gym-aloha's quick start writes its film with our ids, from a default ``gymnasium.make``."""
+    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    exec(quick_start(env_id, steps), {})
+    frames, seconds = imageio_ffmpeg.count_frames_and_secs("example.mp4")
+    assert (frames, seconds) == (steps, pytest.approx(steps / 25, abs=0.05))
+    assert Path("example.mp4").stat().st_size > 1000
+
+
+BATCH = functools.partial(AlohaVectorEnv, num_envs=2)
+MAKERS: list[tuple[int, Callable[..., Any]]] = [
+    (0, lambda seen, **options: aloha_marl.parallel_env(**seen, **options)),
+    (0, lambda seen, **options: BATCH(**seen, **options)),
+    (1, lambda seen, **options: AlohaSingleAgent(aloha_marl.parallel_env(**options), **seen)),
+    (1, lambda seen, **options: AlohaSingleAgentVector(BATCH(**options), **seen)),
+    (2, lambda seen, **options: gymnasium.make(IDS[0], **seen, **options)),
+    (2, lambda seen, **options: gymnasium.make_vec(IDS[0], 2, **seen, **options)),
+    (3, lambda seen, **options: gymnasium.make(IDS[2], **seen, **options)),
+    (3, lambda seen, **options: gymnasium.make_vec(IDS[2], 2, **seen, **options)),
+]
+"""Row of the table of defaults, and a function of ``obs_type`` and options that makes an environment."""
+
+
+@pytest.mark.parametrize(("row", "make"), MAKERS)
+def test_defaults_are_written_down(row: int, make: Callable[..., Any]) -> None:
+    """The page on gym-aloha says what each environment observes, does and renders by default."""
+    page = (Path(__file__).parents[1] / "docs" / "gym_aloha.md").read_text()
+    line = page.split("## Defaults\n\n")[1].splitlines()[2 + row]
+    _, obs_type, cameras, action, mode, shown = (
+        re.findall(r"`([^`]*)`", cell) or [cell] for cell in line[2:-2].split(" | ")
+    )
+    agent = aloha_marl.AGENTS[0]
+    plain, seeing = make({}), make({"obs_type": "pixels"}, render_mode="rgb_array")
+    assert plain.render_mode == (mode[0] if mode[0] == "rgb_array" else None)
+    seen = []
+    for env in (plain, seeing):
+        observations, _ = env.reset(seed=0)
+        batch = hasattr(env, "num_envs")
+        alone = isinstance(env, AlohaVectorEnv | aloha_marl.AlohaParallelEnv)
+        seen.append(observations[agent] if alone else observations)
+        space = env.action_space(agent) if alone else env.action_space
+        assert f"{space.shape[-1]}{' per arm' * alone}" == action[0]
+    assert isinstance(seen[0], dict) == (obs_type[0] == "pixels")
+    assert list(seen[1]) == cameras
+    base = seeing.unwrapped
+    pictures = base.pictures if alone else base.env.pictures
+    drawn = seeing.render()[0] if batch else seeing.render()
+    np.testing.assert_array_equal(drawn, pictures.draw(shown[0]))
+    plain.close()
+    seeing.close()
 
 
 @every_id

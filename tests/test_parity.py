@@ -191,10 +191,10 @@ def test_kinematics(model: mujoco.MjModel, task: str) -> None:
 
 
 def test_cameras(model: mujoco.MjModel, task: str) -> None:
-    """The reference's seven cameras stand and look where they do there; the wide ones are ours."""
+    """The reference's seven cameras stand and look where they do there; the other three are ours."""
     names = [str(name) for name in PROBES[f"{task}/cam_names"]]
     ids = [model.camera(WRISTS.get(name, name)).id for name in names]
-    ours = {model.camera(f"{side}/wrist_wide").id for side in ("left", "right")}
+    ours = {model.camera(name).id for name in ("front", "left/wrist_wide", "right/wrist_wide")}
     assert {*ids} | ours == {*range(model.ncam)}
     assert len(ids) == 7
     assert ours.isdisjoint(ids)

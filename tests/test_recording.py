@@ -24,6 +24,7 @@ from aloha_marl.recording import plots
 from aloha_marl.recording.overlay import Overlay
 from aloha_marl.recording.plots import plot_episode
 from aloha_marl.recording.video import record, tile
+from aloha_marl.rendering.pictures import Pictures
 from aloha_marl.tasks import TASKS
 
 imageio = pytest.importorskip("imageio.v2")
@@ -78,29 +79,54 @@ def film(path: Path, **options: Any) -> list[np.ndarray]:
     return read(path)[0]
 
 
-@pytest.mark.parametrize(("suffix", "count", "rate"), [(".mp4", 11, 50), (".gif", 3, 10)])
-def test_frames(suffix: str, count: int, rate: float, tmp_path: Path) -> None:
-    """The reset and every step that is kept are there, in the right size and in real time."""
+def times(path: Path) -> list[float]:
+    """How long each picture of an animation is shown [ms]."""
+    with image.open(path) as animation:
+        shown = []
+        for i in range(animation.n_frames):
+            animation.seek(i)
+            animation.load()
+            shown.append(animation.info["duration"])
+        return shown
+
+
+@pytest.mark.parametrize(("suffix", "count", "rate"), [(".webp", 6, 25), (".gif", 3, 10)])
+def test_animation(suffix: str, count: int, rate: float, tmp_path: Path) -> None:
+    """The reset and every step that is kept are there, in real time; the last stays for a second."""
     path = tmp_path / f"film{suffix}"
     pictures = film(path)
     assert [picture.shape[:2] for picture in pictures] == [(HEIGHT, WIDTH)] * count
     assert not np.array_equal(pictures[0], pictures[-1])
-    _, about = read(path)
-    assert about["fps"] == rate if suffix == ".mp4" else about["duration"] == 1000 / rate
+    pause = 1000 / rate
+    assert times(path) == [pause] * (count - 1) + [pause + 1000]
 
 
-def test_default_size_of_gif(tmp_path: Path) -> None:
-    """Without a size a GIF is a quarter of an MP4, in fewer pictures."""
-    arms = policies.load("scripted", "transfer_cube")
-    sizes, counts = [], []
-    for suffix in (".mp4", ".gif"):
-        path = tmp_path / f"film{suffix}"
-        record("transfer_cube", arms, 0, path, max_cycles=1)
-        pictures, _ = read(path)
-        sizes.append(pictures[0].shape[1::-1])
-        counts.append(len(pictures))
-    assert sizes == [(640, 480), (320, 240)]
-    assert counts == [2, 2]
+def test_film(tmp_path: Path) -> None:
+    """As an animation, with every step; the last picture is there for a second more."""
+    path = tmp_path / "film.mp4"
+    pictures = film(path)
+    assert [picture.shape[:2] for picture in pictures] == [(HEIGHT, WIDTH)] * (STEPS + 1 + 50)
+    changes = np.abs(np.diff(np.array(pictures, int), axis=0)).mean(axis=(1, 2, 3))
+    assert changes[: STEPS - 1].min() > 0.1 > changes[-48:].max()
+    assert read(path)[1]["fps"] == 50
+
+
+@pytest.mark.parametrize(
+    ("suffix", "size"), [(".mp4", (640, 480)), (".webp", (640, 480)), (".gif", (320, 240))]
+)
+def test_default_size(suffix: str, size: tuple[int, int], tmp_path: Path) -> None:
+    """A GIF has a quarter of the pixels of the others."""
+    path = tmp_path / f"film{suffix}"
+    record("transfer_cube", policies.load("scripted", "transfer_cube"), 0, path, max_cycles=1)
+    assert read(path)[0][0].shape[1::-1] == size
+
+
+def test_colours_of_a_gif(tmp_path: Path) -> None:
+    """The backdrop, which nothing moves in front of, has the same colours in all pictures."""
+    size = {"visualization_width": 320, "visualization_height": 240}
+    pictures = film(tmp_path / "film.gif", max_cycles=60, **size)
+    corners = np.array([picture[:20, :20, :3] for picture in pictures], int)
+    assert np.ptp(corners, axis=0).max() == 0
 
 
 @pytest.mark.parametrize(
@@ -125,13 +151,23 @@ def test_cameras(tmp_path: Path) -> None:
     assert two.shape[:2] == (HEIGHT, 2 * WIDTH)
     assert four.shape[:2] == (2 * HEIGHT, 2 * WIDTH)
     for whole in (two, four):
-        # Each film has its own palette.
+        # Each GIF has its own palette.
         close = np.abs(whole[:HEIGHT, :WIDTH, :3].astype(int) - one[..., :3]).mean()
         other = np.abs(whole[:HEIGHT, WIDTH:, :3].astype(int) - one[..., :3]).mean()
         assert close < 10 < other
 
 
-@pytest.mark.parametrize("cameras", [(), "angle", ("angle", "side")])
+def test_names_of_cameras(tmp_path: Path) -> None:
+    """A name alone is that camera; each arm's own is shown of both."""
+    alone, listed, wrists, named = (
+        film(tmp_path / f"{i}.webp", cameras=cameras)
+        for i, cameras in enumerate(("vis", ["vis"], "wrist", ("left_wrist", "right_wrist")))
+    )
+    np.testing.assert_array_equal(alone, listed)
+    np.testing.assert_array_equal(wrists, named)
+
+
+@pytest.mark.parametrize("cameras", [(), 3, "side", ("angle", "side")])
 def test_bad_cameras(cameras: Any, tmp_path: Path) -> None:
     """Nothing is written, and an unknown name is answered by those there are."""
     with pytest.raises(ValueError, match=r"non-empty|'side' .*valid: .*angle.*right_wrist"):
@@ -142,10 +178,10 @@ def test_bad_cameras(cameras: Any, tmp_path: Path) -> None:
 def test_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without OpenGL its own message arrives, and there is no broken film."""
 
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("no OpenGL")
 
-    monkeypatch.setattr(AlohaParallelEnv, "picture", fail)
+    monkeypatch.setattr(Pictures, "draw", fail)
     for suffix in (".mp4", ".gif"):
         with pytest.raises(RuntimeError, match="no OpenGL"):
             film(tmp_path / f"film{suffix}")
@@ -351,7 +387,7 @@ def run(*arguments: str, code: int = 0) -> str:
 
 def test_command(tmp_path: Path) -> None:
     """One line per file; film and plot are of the same episode."""
-    text = run("--task", "insertion", "--seed", "3", "--format", "gif", "--strip", "--out", "new")
+    text = run("insertion", "--seed", "3", "--format", "gif", "--strip", "--out", "new")
     arms = policies.load("scripted", "insertion")
     steps = play(environment("insertion", arms), arms, 3).steps
     files = [f"new/insertion_scripted_3.{suffix}" for suffix in ("gif", "png")]
@@ -367,10 +403,10 @@ def test_command_options(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
 
     def note(*arguments: Any, **options: Any) -> Episode:
-        name, arms, seed, path = arguments
-        size = Layout(tuple(TASKS[name].objects), "partner").size
+        task, arms, seed, path = arguments
+        size = Layout(tuple(task.objects), "partner").size
         action = arms["left_arm"](np.full(size, seed, np.float32))
-        made.append((name, seed, path.name, options, action))
+        made.append((task.name, seed, path.name, options, action))
         return Episode(seed, False, 7, 0, False, (None,) * 4)
 
     monkeypatch.setattr(commands, "record", note)
@@ -398,11 +434,11 @@ def test_command_options(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "valid"),
     [
-        (("--task", "juggle"), TASKS),
-        (("--task", "insertion", "--task", "juggle"), TASKS),
+        (("juggle",), TASKS),
+        (("insertion", "juggle"), TASKS),
         (("--policy", "genius"), policies.NAMES),
         (("--camera", "side"), ("angle", "top", "right_wrist")),
-        (("--format", "avi"), ("mp4", "gif")),
+        (("--format", "avi"), ("mp4", "webp", "gif")),
         (("--episodes", "0"), ("--episodes", "1")),
     ],
 )
@@ -416,7 +452,7 @@ def test_command_bad_values(arguments: tuple[str, ...], valid: tuple[str, ...]) 
 def test_command_without_library(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit code 1, and what to install."""
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    assert "pip install 'aloha_marl[cli]'" in run("--task", "insertion", code=1)
+    assert "pip install 'aloha_marl[cli]'" in run("insertion", code=1)
 
 
 # ---------------------------------------------------------------------- others' recorders

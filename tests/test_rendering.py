@@ -5,9 +5,12 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import gymnasium
 import mujoco
 import numpy as np
 import psutil
@@ -15,17 +18,22 @@ import pytest
 from helpers import free_joint, in_hand, make, objects, put, sample
 
 import aloha_marl
-from aloha_marl.arms import SIDES
+from aloha_marl import AlohaSingleAgent, AlohaSingleAgentVector, AlohaVectorEnv
+from aloha_marl.arms import JOINTS, SIDES
+from aloha_marl.core.options import RENDER_QUALITIES
+from aloha_marl.evaluation import environment, play
 from aloha_marl.rendering.renderer import camera_names
 
 CAMERAS = {
     "top",
     "angle",
+    "front",
     "vis",
     *(f"{side}_pillar" for side in SIDES),
     *(f"{side}_wrist" for side in SIDES),
     *(f"{side}_wrist_wide" for side in SIDES),
 }
+OWN = ("wrist_wide", "wrist")
 WIDE = {"observation_width": 64, "observation_height": 48}
 SMALL = {"visualization_width": 40, "visualization_height": 30}
 
@@ -57,7 +65,7 @@ def test_light_to_draw(task: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(31, 17), (64, 48), (700, 500)])
-@pytest.mark.parametrize("quality", ["fast", "high"])
+@pytest.mark.parametrize("quality", RENDER_QUALITIES)
 def test_observed_size(task: str, size: tuple[int, int], quality: str) -> None:
     """Observed pictures have the size asked for, also odd ones and large ones."""
     width, height = size
@@ -95,17 +103,80 @@ def test_render_size(task: str) -> None:
     env.close()
 
 
-def test_qualities_differ(task: str) -> None:
-    """Shadows and the grain of the table are drawn in ``high`` only, of the same scene."""
-    pictures = {}
-    for quality in ("fast", "high"):
-        env = make(task, render_quality=quality, observation_width=160, observation_height=120)
+@pytest.fixture(params=["own", "gym_aloha"])
+def qualities(task: str, request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
+    """Quality -> environment with observations and ``render()`` of one size."""
+    size = {f"{use}_width": 160 for use in ("observation", "visualization")}
+    size |= {f"{use}_height": 120 for use in ("observation", "visualization")}
+    options = {"render_mode": "rgb_array", "visuals": request.param, **size}
+    envs = {name: make(task, render_quality=name, **options) for name in RENDER_QUALITIES}
+    for env in envs.values():
         env.reset(seed=0)
-        pictures[quality] = env.picture("angle", observed=True).astype(int)
+    yield envs
+    for env in envs.values():
         env.close()
-    difference = np.abs(pictures["fast"] - pictures["high"])
-    assert difference.max() > 40
-    assert difference.mean() < 20
+
+
+def test_render_is_an_observed_picture(qualities: dict[str, Any]) -> None:
+    """``render()`` draws in the quality of observations, and so takes as long."""
+    for env in qualities.values():
+        np.testing.assert_array_equal(env.render(), env.picture("angle", observed=True))
+
+
+def test_qualities_differ(qualities: dict[str, Any]) -> None:
+    """``fast`` draws no shadows; ``best`` also mixes the colours at edges. gym-aloha's own are one."""
+    fast, high, best = (env.render().astype(int) for env in qualities.values())
+    assert np.abs(fast - high).max() > 40
+    assert np.abs(fast - high).mean() < 20
+    if qualities["high"].options.visuals == "gym_aloha":
+        np.testing.assert_array_equal(high, best)
+        return
+    assert np.abs(high - best).mean() < 5
+    colours = [len(np.unique(picture.reshape(-1, 3), axis=0)) for picture in (high, best)]
+    assert colours[1] > 1.2 * colours[0]
+
+
+@pytest.mark.parametrize("camera", ["angle", "front"])
+def test_depth_has_no_quality(task: str, camera: str) -> None:
+    """The depth buffer shows all of the scene in every quality."""
+    depths = []
+    for quality in RENDER_QUALITIES:
+        env = make(task, render_mode="depth_array", render_quality=quality, **SMALL)
+        env.reset(seed=0)
+        depths.append(env.pictures.render(camera))
+        env.close()
+    np.testing.assert_array_equal(depths[0], depths[1])
+    np.testing.assert_array_equal(depths[0], depths[2])
+    assert (depths[0] == 1).any()
+    assert (depths[0][-5:, 12:28] < 1).all(), "the floor below the table is missing"
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_films_show_both_arms_whole(task: str, seed: int) -> None:
+    """Every corner of the arms' meshes is inside the picture of ``front`` while the experts act."""
+    arms = aloha_marl.policies.load("scripted", task)
+    env = environment(task, arms)
+    model, camera = env.model, env.data.camera("front")
+    meshes = [
+        (geom, model.mesh_vert[first : first + model.mesh_vertnum[mesh]])
+        for geom, mesh in enumerate(model.geom_dataid)
+        if model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_MESH
+        and model.body(model.geom_bodyid[geom]).name.startswith(SIDES)
+        for first in [model.mesh_vertadr[mesh]]
+    ]
+    assert len(meshes) >= 2 * len(JOINTS)
+    farthest = np.zeros(2)
+
+    def look() -> None:
+        for geom, corners in meshes:
+            shape = env.data.geom(geom)
+            places = corners @ shape.xmat.reshape(3, 3).T + shape.xpos
+            seen = (places - camera.xpos) @ camera.xmat.reshape(3, 3)
+            half = -seen[:, 2:] * np.tan(np.deg2rad(model.camera("front").fovy[0]) / 2)
+            np.maximum(farthest, (np.abs(seen[:, :2]) / half / (4 / 3, 1)).max(0), out=farthest)
+
+    assert play(env, arms, seed, look).success
+    assert 0.5 < farthest.max() < 1
 
 
 def test_same_state_same_picture(task: str) -> None:
@@ -261,10 +332,7 @@ def test_forgotten_close_is_silent(task: str) -> None:
 
 
 def test_unknown_camera_lists_the_valid_ones(task: str) -> None:
-    """Both at construction and for a single picture the message lists the cameras."""
-    with pytest.raises(ValueError, match="moon") as error:
-        aloha_marl.parallel_env(task, obs_type="pixels", cameras=("moon",))
-    assert all(name in str(error.value) for name in CAMERAS)
+    """For a single picture, too."""
     env = make(task)
     env.reset(seed=0)
     with pytest.raises(ValueError, match="moon") as error:
@@ -273,10 +341,62 @@ def test_unknown_camera_lists_the_valid_ones(task: str) -> None:
     env.close()
 
 
+IDS = {"transfer_cube": "aloha_marl/TransferCube-v0", "insertion": "aloha_marl/Insertion-v0"}
+
+SEEING: dict[str, Callable[..., Any]] = {
+    "parallel": make,
+    "batch": lambda task, **options: AlohaVectorEnv(task, 2, **options),
+    "merged": lambda task, obs_type, cameras, **options: AlohaSingleAgent(
+        make(task, **options), obs_type, cameras
+    ),
+    "merged batch": lambda task, obs_type, cameras, **options: AlohaSingleAgentVector(
+        AlohaVectorEnv(task, 2, **options), obs_type, cameras
+    ),
+    "id": lambda task, **options: gymnasium.make(IDS[task], **options),
+    "batch of the id": lambda task, **options: gymnasium.make_vec(IDS[task], 2, **options),
+}
+"""Front door -> function of a task, ``obs_type``, ``cameras`` and options that makes an environment."""
+
+
+@pytest.mark.parametrize("door", SEEING)
+def test_every_name_at_every_door(task: str, door: str) -> None:
+    """Every camera is observed by its name, alone or listed; an arm's own by each arm, or of both."""
+
+    def keys(name: str) -> list[str]:
+        own = name in OWN and door not in ("parallel", "batch")
+        return [f"{side}_{name}" for side in SIDES] if own else [name]
+
+    def observed(cameras: Any) -> dict[str, np.ndarray]:
+        env = SEEING[door](task, obs_type="pixels", cameras=cameras, **WIDE)
+        observations, _ = env.reset(seed=0)
+        env.close()
+        return observations.get(aloha_marl.AGENTS[0], observations)
+
+    names = [*OWN, *sorted(CAMERAS)]
+    seen = observed(names)
+    assert list(seen) == list(dict.fromkeys(key for name in names for key in keys(name)))
+    for name in ("vis", "wrist"):
+        alone = observed(name)
+        assert list(alone) == keys(name)
+        for key in alone:
+            np.testing.assert_array_equal(alone[key], seen[key])
+
+
+@pytest.mark.parametrize("door", SEEING)
+@pytest.mark.parametrize("cameras", ["moon", ("top", "moon"), ("top", 3), ()])
+def test_bad_names_at_every_door(task: str, door: str, cameras: Any) -> None:
+    """What is no camera is refused at construction, and answered by the valid names."""
+    with pytest.raises(ValueError, match=r"cameras=|'moon' does not exist; valid: ") as error:
+        SEEING[door](task, obs_type="pixels", cameras=cameras, **WIDE)
+    if "moon" in cameras:
+        assert all(name in str(error.value) for name in (*CAMERAS, *OWN))
+
+
+@pytest.mark.parametrize("quality", RENDER_QUALITIES)
 @pytest.mark.parametrize("mode", ["rgb_array", "depth_array"])
-def test_too_large(task: str, mode: str) -> None:
+def test_too_large(task: str, mode: str, quality: str) -> None:
     """Pictures beyond the framebuffer's limit are refused as such, not as a lack of OpenGL."""
-    env = make(task, render_mode=mode, visualization_width=10**6)
+    env = make(task, render_mode=mode, visualization_width=10**6, render_quality=quality)
     env.reset(seed=0)
     with pytest.raises(ValueError, match=r"1000000 x 480 pixels are too large"):
         env.render()

@@ -92,6 +92,7 @@ def test_shows_what_the_camera_sees() -> None:
     assert on_the_screen().max() == 0
     env = human(
         randomization={"colour": (0.2, 0.6)},
+        render_quality="best",
         visualization_width=WIDTH,
         visualization_height=HEIGHT,
         max_cycles=10_000,
@@ -460,7 +461,7 @@ def test_view() -> None:
 
     person = threading.Thread(target=close_it)
     person.start()
-    result = CliRunner().invoke(commands.app, ["view", "--task", "insertion", "--seed", "7"])
+    result = CliRunner().invoke(commands.app, ["view", "insertion", "--seed", "7"])
     person.join()
     assert result.exit_code == 0, result.output
     for name in playback.KEYS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aloha_marl.arms import AGENTS
@@ -14,27 +14,18 @@ from aloha_marl.core.observations import SCOPES
 from aloha_marl.core.rewards import CREDITS, REWARDS
 from aloha_marl.core.starts import STARTS
 from aloha_marl.scene.randomization import RANGES, check_ranges
-from aloha_marl.tasks import TASKS, Task
+from aloha_marl.tasks import Task
 
 OBS_TYPES = ("state", "pixels", "pixels_agent_pos")
 PICTURE_MODES = ("rgb_array", "depth_array")
 RENDER_MODES = (*PICTURE_MODES, "human")
-RENDER_QUALITIES = ("fast", "high")
+RENDER_QUALITIES = ("fast", "high", "best")
 
 UNLIMITED = 2**31 - 1
 """Value of ``max_cycles`` for episodes that somebody else ends."""
 
 _MOST_PIXELS = 2**20
 """Largest width or height of a picture that is asked of OpenGL."""
-
-
-def make_task(task: str | Task) -> Task:
-    """The task of that name, or the given task itself.
-
-    Raises:
-        ValueError: there is no task of that name.
-    """
-    return task if isinstance(task, Task) else TASKS[choose("task", task, TASKS)]()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,15 +51,16 @@ class Options:
         randomization: ranges drawn from at every reset: a name of
             :data:`aloha_marl.scene.randomization.RANGES` -> (low, high).
         agent_names: names of the left and the right arm.
-        cameras: cameras in pixel observations; "wrist_wide" and "wrist" mean each arm's own.
+        cameras: name or names of the cameras in pixel observations; "wrist_wide" and "wrist" are each
+            arm's own.
         observation_width, observation_height: size of observed pictures [pixels].
         visualization_width, visualization_height: size of ``render()`` [pixels]; a window's is fixed.
         render_mode: "rgb_array", "depth_array" or None: what ``render()`` returns. With "human" it
             returns None: every reset and step shows in a window, in real time.
-        render_quality: of observed pictures, "fast" or "high", with shadows and the table's grain;
-            ``render()`` also smooths edges.
+        render_quality: of observed pictures and of ``render()``: "fast", "high" (with shadows and the
+            table's grain) or "best" (also with smooth edges, as in films).
         visuals: "own", or "gym_aloha" to draw the meshes, cameras and lights of an installed
-            gym-aloha. "high" pictures are then gym-aloha's own. A window always shows "own".
+            gym-aloha. "high" and "best" pictures are then gym-aloha's own. A window always shows "own".
     """
 
     obs_type: str = "state"
@@ -83,7 +75,7 @@ class Options:
     metrics: bool = False
     randomization: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     agent_names: tuple[str, str] = AGENTS
-    cameras: tuple[str, ...] = ("wrist_wide", "top")
+    cameras: str | Sequence[str] = ("wrist_wide", "top")
     observation_width: int = 640
     observation_height: int = 480
     visualization_width: int = 640

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
 from aloha_marl.arms import ACTION_SIZE, FINGERS, GRIPPER_CLOSED, GRIPPER_SPAN, JOINTS, SIDES
-from aloha_marl.checks import choose, names_of
+from aloha_marl.checks import choose
 from aloha_marl.core.core import Core
 from aloha_marl.envs.per_arm import checked_actions, picture_space
 from aloha_marl.rendering.pictures import Pictures
+from aloha_marl.rendering.renderer import cameras_of_both
 
 _PARTS: dict[str, dict[str, str]] = {
     "pixels": {},
@@ -41,7 +43,8 @@ class MergedView:
         core: the simulations that are observed.
         pictures: draws them.
         obs_type: one of ``MERGED_OBS_TYPES``.
-        cameras: in ``pixels`` and ``pixels_agent_pos``.
+        cameras: name or names of those in ``pixels`` and ``pixels_agent_pos``; ``wrist_wide`` and
+            ``wrist`` are both arms'.
 
     Attributes:
         observation_space: of one simulation.
@@ -51,10 +54,10 @@ class MergedView:
         ValueError: an unknown ``obs_type`` or camera; the message lists the valid ones.
     """
 
-    def __init__(self, core: Core, pictures: Pictures, obs_type: str, cameras: tuple[str, ...]):
+    def __init__(self, core: Core, pictures: Pictures, obs_type: str, cameras: str | Sequence[str]):
         self.obs_type = choose("obs_type", obs_type, MERGED_OBS_TYPES)
-        self.cameras = _FULL_CAMERAS if obs_type == "full" else names_of("cameras", cameras)
-        pictures.check_cameras(self.cameras)
+        asked = cameras_of_both(pictures.checked_cameras(cameras))
+        self.cameras = _FULL_CAMERAS if obs_type == "full" else asked
         self._core = core
         self._pictures = pictures
         self._all = np.arange(core.num_envs)
@@ -109,14 +112,14 @@ class MergedView:
             case "pixels":
                 return self._pictures.observe(self.cameras, rows)
             case "qpos":
-                return _per_arm(simulation.qpos[rows], GRIPPER_CLOSED)
+                return per_arm(simulation.qpos[rows], GRIPPER_CLOSED)
             case "qvel":
-                return _per_arm(simulation.qvel[rows], 0.0)
+                return per_arm(simulation.qvel[rows], 0.0)
             case _:
                 return _bounded(simulation.qpos[rows, _ROBOT:])
 
 
-def _per_arm(values: np.ndarray, closed: float) -> np.ndarray:
+def per_arm(values: np.ndarray, closed: float) -> np.ndarray:
     """(m, 14) joints and normalised left finger of each arm from MuJoCo's (m, 2 x 8 ...) order."""
     arms = values[:, :_ROBOT].reshape(-1, len(SIDES), _ARM)[:, :, :ACTION_SIZE].copy()
     arms[:, :, -1] = (arms[:, :, -1] - closed) / GRIPPER_SPAN

@@ -105,12 +105,15 @@ def has_nvidia(root: Path = Path("/")) -> bool:
     return any((root / "dev").glob("nvidia[0-9]*")) or (root / "proc/driver/nvidia").exists()
 
 
-def make_context(model: mujoco.MjModel, width: int, height: int) -> mujoco.Renderer:
-    """Makes a renderer with an OpenGL context that no thread holds; errors are those of ``Renderer``."""
+def make_context(model: mujoco.MjModel, width: int, height: int, scale: int = 1) -> mujoco.Renderer:
+    """Makes a renderer with an OpenGL context that no thread holds; errors are those of ``Renderer``.
+
+    Its pictures have ``scale`` times the width and height [pixels].
+    """
     check_fork()
     try:
         _choose_backend()
-        renderer = mujoco.Renderer(model, height, width)
+        renderer = mujoco.Renderer(model, height * scale, width * scale)
         release(renderer)
     except Exception as error:
         if "framebuffer" in str(error):
@@ -194,7 +197,7 @@ def warn_of_software() -> None:
         return
     if is_software(renderer):
         warnings.warn(
-            f"{renderer} draws the observed pictures on the CPU, though an NVIDIA device is "
+            f"{renderer} draws the pictures on the CPU, though an NVIDIA device is "
             "present. `aloha-marl doctor` says how to draw on it.",
             RuntimeWarning,
             stacklevel=2,

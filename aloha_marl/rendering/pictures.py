@@ -11,6 +11,7 @@ import gymnasium
 import mujoco
 import numpy as np
 
+from aloha_marl.checks import names_of
 from aloha_marl.core.core import Core
 from aloha_marl.core.options import PICTURE_MODES
 from aloha_marl.processes import in_children
@@ -23,8 +24,8 @@ from aloha_marl.tasks import Task
 class Pictures:
     """Draws the simulations of an environment, only what is asked for.
 
-    There is one OpenGL context for each of the two sizes and qualities, made with its first picture;
-    many simulations are drawn one after another through the same. Any thread may draw; a second one waits.
+    There is one OpenGL context for each size and quality, made with its first picture; many simulations
+    are drawn one after another through the same. Any thread may draw; a second one waits.
 
     Attributes:
         model: the scene that is drawn, by the option ``visuals``.
@@ -37,33 +38,39 @@ class Pictures:
         in_children(self, Pictures._forget)
         self.model = core.model
         self._posed: mujoco.MjData | None = None
-        self._quality = core.options.render_quality
         if core.options.visuals == "gym_aloha":
             self.model = _gym_aloha_scene(core.task, core.model)
             self._posed = mujoco.MjData(self.model)
-            if self._quality == "high":  # its pictures are only its own if nothing is left out
-                self._quality = "best"
 
-    def check_cameras(self, names: Iterable[str], own: bool = False) -> None:
-        """Raises ValueError for names of no camera; ``own`` allows ``wrist_wide`` and ``wrist``."""
-        check_cameras(names, self.model, own)
+    def checked_cameras(self, names: str | Sequence[str]) -> tuple[str, ...]:
+        """One or several names of cameras as a tuple, ``wrist_wide`` and ``wrist`` among them.
 
-    def draw(self, camera: str, row: int = 0, observed: bool = False) -> np.ndarray:
+        Raises:
+            ValueError: one is the name of no camera; the message lists the valid ones.
+        """
+        checked = names_of("cameras", names)
+        check_cameras(checked, self.model, own=True)
+        return checked
+
+    def draw(
+        self, camera: str, row: int = 0, observed: bool = False, quality: str | None = None
+    ) -> np.ndarray:
         """(height, width, 3) uint8 picture of a simulation.
 
         Args:
             camera: one of the model's cameras.
             row: the simulation's number.
-            observed: in the size and quality of observations, instead of those of ``render()``.
+            observed: in the size of observations, instead of that of ``render()``.
+            quality: instead of the option ``render_quality``.
         """
         with self._lock:
-            return self._renderer(observed).draw(*self.drawable(row), camera)
+            return self._renderer(observed, quality).draw(*self.drawable(row), camera)
 
     def render(self, camera: str, row: int = 0) -> np.ndarray | None:
         """The result of ``render()`` for a simulation, by the option ``render_mode``."""
         if self._options.render_mode == "depth_array":
             with self._lock:
-                return self._renderer(False).depth(*self.drawable(row), camera)
+                return self._renderer(False, "fast").depth(*self.drawable(row), camera)
         if self._options.render_mode == "rgb_array":
             return self.draw(camera, row)
         if self._options.render_mode is None:
@@ -100,18 +107,21 @@ class Pictures:
 
     def _forget(self) -> None:
         """Begins with nothing: in a forked child the contexts are the parent's, the lock perhaps held."""
-        self._renderers: dict[bool, Renderer] = {}
+        self._renderers: dict[tuple[int, int, str], Renderer] = {}
         self._lock = threading.RLock()
 
-    def _renderer(self, observed: bool) -> Renderer:
-        if observed not in self._renderers:
-            use, quality = ("observation", self._quality) if observed else ("visualization", "best")
-            width, height = (getattr(self._options, f"{use}_{d}") for d in ("width", "height"))
-            self._renderers[observed] = renderer = Renderer(self.model, width, height, quality)
-            if observed:
-                with renderer.current():
-                    warn_of_software()
-        return self._renderers[observed]
+    def _renderer(self, observed: bool, quality: str | None = None) -> Renderer:
+        use = "observation" if observed else "visualization"
+        width, height = (getattr(self._options, f"{use}_{d}") for d in ("width", "height"))
+        quality = quality or self._options.render_quality
+        if self._posed is not None and quality != "fast":
+            quality = "model"  # gym-aloha's pictures are only its own if nothing is changed
+        key = width, height, quality
+        if key not in self._renderers:
+            self._renderers[key] = renderer = Renderer(self.model, *key)
+            with renderer.current():
+                warn_of_software()
+        return self._renderers[key]
 
 
 def _gym_aloha_scene(task: Task, ours: mujoco.MjModel) -> mujoco.MjModel:
@@ -142,6 +152,7 @@ def _gym_aloha_scene(task: Task, ours: mujoco.MjModel) -> mujoco.MjModel:
     for camera in map(ours.camera, range(ours.ncam)):
         name = camera.name.replace("/", "_")
         if name not in have:
-            link = spec.body(f"vx300s_{ours.body(camera.bodyid[0]).name}")
-            link.add_camera(name=name, pos=camera.pos, quat=camera.quat, fovy=camera.fovy[0])
+            link = ours.body(camera.bodyid[0]).name
+            body = spec.worldbody if link == "world" else spec.body(f"vx300s_{link}")
+            body.add_camera(name=name, pos=camera.pos, quat=camera.quat, fovy=camera.fovy[0])
     return spec.compile()

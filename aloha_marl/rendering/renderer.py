@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 import mujoco
 import numpy as np
 
+from aloha_marl.arms import SIDES
 from aloha_marl.copies import Uncopied
 from aloha_marl.rendering.opengl import current, free_context, hold, make_context, release
 
@@ -25,9 +26,8 @@ _SMALL = 64
 _SCENERY = 1
 """Group of the geoms that "fast" pictures leave out."""
 
-_SHADOWS = {"fast": 0, "high": 1024}
-"""Quality -> size of the map of shadows [texels]. On a CPU four times the size takes three times as long,
-and smooth edges twice as long."""
+_SHADOWS = {"fast": 0, "high": 1024, "best": 4096}
+"""Quality -> size of the map of shadows [texels]. On a CPU the largest takes three times as long."""
 
 
 def camera_names(model: mujoco.MjModel) -> dict[str, int]:
@@ -38,6 +38,11 @@ def camera_names(model: mujoco.MjModel) -> dict[str, int]:
 def own_camera(name: str, side: str) -> str:
     """The model's camera: an arm's own for ``wrist_wide`` and ``wrist``, else the one of that name."""
     return f"{side}_{name}" if name in _OWN else name
+
+
+def cameras_of_both(names: Iterable[str]) -> tuple[str, ...]:
+    """The model's cameras, each once: both arms' for ``wrist_wide`` and ``wrist``."""
+    return tuple(dict.fromkeys(own_camera(name, side) for name in names for side in SIDES))
 
 
 def check_cameras(names: Iterable[str], model: mujoco.MjModel, own: bool = False) -> None:
@@ -55,7 +60,8 @@ class Renderer(Uncopied):
         model: the model whose data will be drawn.
         width, height: of the pictures [pixels].
         quality: "fast" draws plain surfaces, jagged edges and no shadows; "high" draws textures and
-            shadows, "best" also smooth edges and sharper shadows, as the model says.
+            shadows; "best" also smooths all edges, those of shadows and highlights too; "model" leaves
+            shadows and edges to the model's own settings.
 
     Raises:
         RuntimeError: no OpenGL context can be made; the message says what is missing.
@@ -65,9 +71,11 @@ class Renderer(Uncopied):
     def __init__(self, model: mujoco.MjModel, width: int, height: int, quality: str):
         # The framebuffer's size and samples are read from the model; ours stays as it is.
         self._model = model = copy.copy(model)
-        model.vis.global_.offwidth = width
-        model.vis.global_.offheight = height
-        if quality != "best":
+        # OpenGL's own smoothing takes as long and leaves the edges of shadows jagged.
+        self._scale = 2 if quality == "best" else 1
+        model.vis.global_.offwidth = width * self._scale
+        model.vis.global_.offheight = height * self._scale
+        if quality in _SHADOWS:
             model.vis.quality.offsamples = 0
             model.vis.quality.shadowsize = _SHADOWS[quality]
         self._option = mujoco.MjvOption()
@@ -75,7 +83,7 @@ class Renderer(Uncopied):
         self._factors = _plain(model) if quality == "fast" else np.ones_like(model.mat_rgba)
         self._looks = {field: getattr(model, field) for field in LOOKS}  # live views
         self._cameras = {name: _fixed(number) for name, number in camera_names(model).items()}
-        self._renderer = make_context(model, width, height)
+        self._renderer = make_context(model, width, height, self._scale)
         self._free = weakref.finalize(self, free_context, self._renderer)
         self._free.atexit = False
         if quality == "fast":
@@ -85,12 +93,22 @@ class Renderer(Uncopied):
 
     def draw(self, model: mujoco.MjModel, data: mujoco.MjData, camera: str) -> np.ndarray:
         """(height, width, 3) uint8 picture of the current state, with the model's current looks."""
+        picture = self._draw(model, data, camera, self._option)
+        return picture if self._scale == 1 else _halved(picture)
+
+    def _draw(
+        self,
+        model: mujoco.MjModel,
+        data: mujoco.MjData,
+        camera: str,
+        option: mujoco.MjvOption | None,
+    ) -> np.ndarray:
         if camera not in self._cameras:
             check_cameras((camera,), model)
         for field, looks in self._looks.items():
             looks[:] = getattr(model, field)
         self._looks["mat_rgba"] *= self._factors
-        self._renderer.update_scene(data, self._cameras[camera], self._option)
+        self._renderer.update_scene(data, self._cameras[camera], option)
         hold(self._renderer)
         try:
             return self._renderer.render()
@@ -104,7 +122,7 @@ class Renderer(Uncopied):
         """
         self._renderer.enable_depth_rendering()
         try:
-            distance = self.draw(model, data, camera).astype(float)
+            distance = self._draw(model, data, camera, None).astype(float)  # with the scenery
         finally:
             self._renderer.disable_depth_rendering()
         extent, planes = self._model.stat.extent, self._model.vis.map
@@ -126,6 +144,13 @@ def _fixed(number: int) -> mujoco.MjvCamera:
     camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
     camera.fixedcamid = number
     return camera
+
+
+def _halved(picture: np.ndarray) -> np.ndarray:
+    """A picture of half the width and height: the mean of each four pixels."""
+    total = picture[::2].astype(np.uint16) + picture[1::2]
+    total = total[:, ::2] + total[:, 1::2] + 2
+    return (total >> 2).astype(np.uint8)
 
 
 def _plain(model: mujoco.MjModel) -> np.ndarray:

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from aloha_marl import TASKS, policies
 from aloha_marl.evaluation import environment, play
-from aloha_marl.recording.video import record, tile
+from aloha_marl.recording.video import record
 from aloha_marl.rendering.renderer import camera_names
 
 SEED = 3
@@ -21,7 +21,7 @@ def stills(task: str, cameras: Iterable[str], width: int) -> list[np.ndarray]:
     """Pictures of the moment in which stage 3 is first reached, by camera: both arms at work."""
     arms = policies.load("scripted", task)
     size = {"visualization_width": width, "visualization_height": width * 3 // 4}
-    env = environment(task, arms, **size)
+    env = environment(task, arms, render_quality="best", **size)
     when = play(env, arms, SEED).first_steps[2]
     assert when is not None, f"seed {SEED} does not reach stage 3 of {task}"
     step, pictures = -1, []
@@ -47,17 +47,17 @@ def sheet(task: str) -> np.ndarray:
         edge = {"stroke_width": 2, "stroke_fill": "black"}
         ImageDraw.Draw(image).text(place, name, "white", font, anchor="ls", **edge)
         pictures.append(np.asarray(image))
-    return tile(pictures)
+    return np.vstack([np.hstack(pictures[i : i + 5]) for i in (0, 5)])
 
 
 def main() -> None:
     """Writes all pictures."""
-    front = [picture for task in TASKS for picture in stills(task, ["angle"], 480)]
+    front = [picture for task in TASKS for picture in stills(task, ["front"], 640)]
     imageio.imwrite(IMAGES / "tasks.png", np.hstack(front))
     learned = policies.load("ippo", "transfer_cube")
-    record("transfer_cube", learned, SEED, IMAGES / "from_scratch.gif")
+    record("transfer_cube", learned, SEED, IMAGES / "from_scratch.webp", overlay=True)
     for task in TASKS:
-        record(task, policies.load("scripted", task), SEED, IMAGES / f"{task}.gif")
+        record(task, policies.load("imitation", task), SEED, IMAGES / f"{task}.webp", overlay=True)
         # Many colours and soft shadows: a PNG of it would have ten times the size.
         imageio.imwrite(IMAGES / f"{task}_cameras.jpg", sheet(task), quality=88)
 
