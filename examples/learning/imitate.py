@@ -12,18 +12,21 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import learners
 import numpy as np
 import torch
 import training
 from matplotlib.axes import Axes
+from rows import Rows
 from torch import nn
 from training import natural, positive
 
-from aloha_marl import AGENTS, AlohaVectorEnv
+from aloha_marl import AGENTS, datasets
 from aloha_marl.arms import ACTION_SIZE
 from aloha_marl.control.modes import GRIPPER
 from aloha_marl.policies import Policy, load
-from aloha_marl.policies.learned import LearnedPolicy, network_inputs
+from aloha_marl.policies.learned import network_inputs
+from aloha_marl.policies.network import Network
 from aloha_marl.policies.view import View, task_layout
 
 CONTROL = training.OPTIONS["control"]
@@ -35,15 +38,21 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = training.parser(__doc__, num_envs=128)
     parser.set_defaults(episodes=300)
     add = parser.add_argument
-    add("--scope", choices=("partner", "local"), default="partner", help="what an arm may know")
-    add("--expert-steps", type=positive, default=240, help="that the experts play, per environment")
-    add("--rounds", type=natural, default=12, help="of play and correction")
-    add("--round-steps", type=positive, default=80, help="per environment and round")
+    add(
+        "--scope", choices=("partner", "local"), default="partner", help="scope of the observations"
+    )
+    add("--demos", metavar="PATH", help="file or folder of recorded episodes to learn from, too")
+    add("--expert-steps", type=positive, default=240, help="steps per environment of the experts")
+    add("--rounds", type=natural, default=12, help="rounds of play and correction")
+    add("--round-steps", type=positive, default=80, help="steps per environment and round")
     add("--updates", type=positive, default=600, help="gradient steps per round")
     add("--last-updates", type=natural, default=3000, help="gradient steps after the last round")
-    add("--batch-size", type=positive, default=1024, help="of a gradient step")
+    add("--batch-size", type=positive, default=1024, help="samples per gradient step")
     add(
-        "--learning-rate", type=float, default=1e-3, help="of Adam; falls to 0 after the last round"
+        "--learning-rate",
+        type=float,
+        default=1e-3,
+        help="step size of Adam; falls to 0 after the last round",
     )
     return training.parse(parser, argv)
 
@@ -57,7 +66,7 @@ class Experience:
     """
 
     def __init__(self, task: str, scope: str):
-        self._task = task
+        self._own = {"task": task, "scope": scope, "control": CONTROL}
         self._layout = task_layout(task, scope)
         self._experts = load("scripted", task, scope, CONTROL)
         self._inputs: list[np.ndarray] = []
@@ -65,16 +74,32 @@ class Experience:
 
     def add(self, observations: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Adds the observations of all rows; returns the experts' actions."""
-        inputs, labels, actions = [], [], {}
-        for agent, seen in observations.items():
-            actions[agent] = self._experts[agent](seen)
-            inputs.append(network_inputs(View(seen, self._layout), self._task))
-            # The label is whether to open or to close, not how far.
-            labels.append(actions[agent].copy())
-            labels[-1][:, GRIPPER] = np.where(labels[-1][:, GRIPPER] > 0, 1, -1)
-        self._inputs.append(np.stack(inputs))
-        self._labels.append(np.stack(labels))
+        actions = {agent: self._experts[agent](seen) for agent, seen in observations.items()}
+        self._add(list(observations.values()), list(actions.values()))
         return actions
+
+    def add_demos(self, path: str) -> None:
+        """Adds recorded episodes, with the actions in them.
+
+        Raises:
+            ValueError: an episode is of another task, scope or control mode.
+        """
+        for episode in datasets.open(path):
+            kept = {"task": episode.metadata.task, **episode.metadata.options}
+            for name, own in self._own.items():
+                if kept.get(name) != own:
+                    raise ValueError(f"{episode.path} has {name}={kept.get(name)!r}, not {own!r}")
+            arms = episode.per_arm().values()
+            self._add([arm["observations"][:-1] for arm in arms], [arm["actions"] for arm in arms])
+
+    def _add(self, observations: Sequence[np.ndarray], actions: Sequence[np.ndarray]) -> None:
+        """Adds (n, D) observations and (n, 7) actions of each arm."""
+        inputs = [network_inputs(View(seen, self._layout)) for seen in observations]
+        labels = np.stack(actions).astype(np.float32)
+        # The label is whether to open or to close, not how far.
+        labels[..., GRIPPER] = np.where(labels[..., GRIPPER] > 0, 1, -1)
+        self._inputs.append(np.stack(inputs))
+        self._labels.append(labels)
 
     def tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
         """All (2, n, features) inputs and (2, n, 7) labels so far, the left arm's first."""
@@ -82,8 +107,12 @@ class Experience:
         self._inputs, self._labels = [inputs], [labels]
         return torch.from_numpy(inputs), torch.from_numpy(labels)
 
+    def load(self, inputs: torch.Tensor, labels: torch.Tensor) -> None:
+        """Replaces all samples by those."""
+        self._inputs, self._labels = [inputs.numpy()], [labels.numpy()]
 
-class Learner:
+
+class Students:
     """A network per arm.
 
     Args:
@@ -91,6 +120,10 @@ class Learner:
         learning_rate: step size of Adam.
         batch_size: samples per gradient step.
         inputs: (2, n, features) samples, on whose mean the first layer is centred.
+
+    Attributes:
+        networks: network of each arm.
+        optimizer: optimizer of both.
     """
 
     def __init__(self, seed: int, learning_rate: float, batch_size: int, inputs: torch.Tensor):
@@ -98,7 +131,7 @@ class Learner:
         torch.manual_seed(seed)
         self.networks = [_network(arm) for arm in inputs]
         parameters = [weight for network in self.networks for weight in network.parameters()]
-        self._optimizer = torch.optim.Adam(parameters, learning_rate)
+        self.optimizer = torch.optim.Adam(parameters, learning_rate)
 
     def learn(
         self, data: tuple[torch.Tensor, torch.Tensor], updates: int, last: bool = False
@@ -112,7 +145,7 @@ class Learner:
         """
         inputs, labels = data
         for update in range(updates):
-            for group in self._optimizer.param_groups:
+            for group in self.optimizer.param_groups:
                 group["lr"] = self._rate * (1 - update / updates if last else 1)
             chosen = torch.randint(inputs.shape[1], (self._batch_size,))
             losses = [
@@ -120,9 +153,9 @@ class Learner:
                 for arm, network in enumerate(self.networks)
             ]
             loss = torch.stack(losses).mean()
-            self._optimizer.zero_grad()
+            self.optimizer.zero_grad()
             loss.backward()
-            self._optimizer.step()
+            self.optimizer.step()
             yield loss.item()
 
 
@@ -139,75 +172,108 @@ def _network(inputs: torch.Tensor) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-class Play:
-    """Environments whose episodes go on from round to round."""
+class Learner:
+    """Environments whose episodes go on from round to round, samples of them, and networks.
+
+    Attributes:
+        rows: the environments.
+        experience: samples.
+        students: networks, as soon as there are samples.
+    """
 
     def __init__(self, arguments: argparse.Namespace):
+        self._arguments = arguments
         options = {"scope": arguments.scope, "control": CONTROL}
-        self._env = AlohaVectorEnv(arguments.task, arguments.num_envs, **options)
+        self.rows = Rows(arguments.task, arguments.num_envs, **options)
         # Rows start from seeds of their own in each training, all of them below training.HELD_OUT.
-        self._seen, _ = self._env.reset(seed=arguments.num_envs * arguments.seed)
+        self.rows.reset(seed=arguments.num_envs * arguments.seed)
+        self.experience = Experience(arguments.task, arguments.scope)
+        self.students: Students | None = None
+        if arguments.demos is not None:
+            self.experience.add_demos(arguments.demos)
 
-    def steps(
-        self, number: int, experience: Experience, policies: Mapping[str, Policy] | None = None
+    def play(
+        self, number: int, policies: Mapping[str, Policy] | None = None
     ) -> Iterator[tuple[int, int]]:
-        """Plays; yields for each step the number of episodes that ended, and of successes.
+        """Plays and keeps all observations.
 
         Args:
             number: number of steps.
-            experience: samples, to which all observations are added.
             policies: agent -> policy that acts, by default the experts.
+
+        Yields:
+            After each step: number of episodes that ended, and of successes.
         """
         for _ in range(number):
-            actions = experience.add(self._seen)
+            seen = self.rows.observations()
+            actions = self.experience.add(seen)
             if policies is not None:
-                actions = {agent: policies[agent](seen) for agent, seen in self._seen.items()}
-            self._seen, _, ended, cut, _ = self._env.step(actions)
+                actions = {agent: policy(seen[agent]) for agent, policy in policies.items()}
+            _, _, ended, cut, _ = self.rows.step(actions)
             won, over = ended[AGENTS[0]], ended[AGENTS[0]] | cut[AGENTS[0]]
             yield int(over.sum()), int(won.sum())
 
-    def close(self) -> None:
-        """Frees the simulations."""
-        self._env.close()
+    def fit(self, updates: int, last_updates: int) -> Iterator[float]:
+        """Makes gradient steps on all samples, the last ones with a falling rate; yields the losses."""
+        data = self.experience.tensors()
+        students = self._students(data[0])
+        yield from students.learn(data, updates)
+        yield from students.learn(data, last_updates, last=True)
 
-
-def train(run: training.Run) -> dict[str, LearnedPolicy]:
-    """Trains, with a point of the learning curve per round; returns agent -> policy."""
-    arguments, done = run.arguments, itertools.count(1)
-    play, experience = Play(arguments), Experience(arguments.task, arguments.scope)
-    learner, policies, text = None, None, "the experts play"
-    for number in range(arguments.rounds + 1):
-        ends = []
-        length = arguments.round_steps if number else arguments.expert_steps
-        for end in play.steps(length, experience, policies):
-            ends.append(end)
-            run.show(next(done), text)
-        episodes, successes = np.sum(ends, axis=0).tolist()
-        data = experience.tensors()
-        if learner is None:
+    def _students(self, inputs: torch.Tensor) -> Students:
+        arguments = self._arguments
+        if self.students is None:
             how = arguments.learning_rate, arguments.batch_size
-            learner = Learner(arguments.seed, *how, data[0])
+            self.students = Students(arguments.seed, *how, inputs)
+        return self.students
+
+    def networks(self) -> list[Network]:
+        """The networks of the left and the right arm."""
+        assert self.students is not None
+        return [learners.network(own) for own in self.students.networks]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Environments, samples, networks and optimizer."""
+        assert self.students is not None
+        return {
+            "rows": self.rows.state_dict(),
+            "samples": self.experience.tensors(),
+            "networks": [own.state_dict() for own in self.students.networks],
+            "optimizer": self.students.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Restores that state."""
+        self.rows.load_state_dict(saved["rows"])
+        self.experience.load(*saved["samples"])
+        students = self._students(saved["samples"][0])
+        for own, weights in zip(students.networks, saved["networks"], strict=True):
+            own.load_state_dict(weights)
+        students.optimizer.load_state_dict(saved["optimizer"])
+
+
+def train(learner: Learner, run: training.Run) -> None:
+    """Trains, with a point of the learning curve per round."""
+    arguments, steps = run.arguments, run.steps
+    for number in range(len(run.curve), arguments.rounds + 1):
         last = number == arguments.rounds
-        losses = []
-        for updates, falling in ((arguments.updates, False), (arguments.last_updates * last, True)):
-            for loss in learner.learn(data, updates, falling):
-                losses.append(loss)
-                run.show(next(done), text)
-        policies = training.policies(learner.networks, arguments)
-        loss = sum(losses[-100:]) / len(losses[-100:])
-        run.checkpoint(policies)
-        run.record(
-            round=number,
-            samples_per_arm=data[0].shape[1],
-            loss=loss,
-            episodes=episodes,
-            successes=successes,
+        ends, losses = [], []
+        play = learner.play(arguments.expert_steps)
+        if number:
+            play = learner.play(arguments.round_steps, run.policies())
+        fit = learner.fit(arguments.updates, arguments.last_updates if last else 0)
+        for kept, part in ((ends, play), (losses, fit)):
+            for result in part:
+                kept.append(result)
+                steps += 1
+                run.show(steps, f"round {number}")
+        episodes, successes = np.sum(ends, axis=0).tolist()
+        run.point(
+            steps,
+            {"round": number, "episodes": episodes, "successes": successes},
+            samples_per_arm=learner.experience.tensors()[0].shape[1],
+            loss=sum(losses[-100:]) / len(losses[-100:]),
         )
-        text = f"round {number}: {successes} of {episodes} episodes won"
-        run.say(f"{text}, loss {loss:.4f}")
-    play.close()
-    assert policies is not None
-    return policies
 
 
 def total(arguments: argparse.Namespace) -> int:
@@ -234,10 +300,12 @@ def draw(axes: Axes, curve: Sequence[Mapping[str, Any]]) -> None:
 def main() -> None:
     """Trains, evaluates and writes all of it."""
     arguments = parse()
-    with training.Run("imitation", arguments, total(arguments)) as run:
-        policies = train(run)
+    learner = Learner(arguments)
+    with training.Run("imitation", arguments, learner, total(arguments), features=True) as run:
+        train(learner, run)
         run.say(f"trained in {run.curve[-1]['wall_seconds']:.0f} s")
-        run.finish(policies, draw)
+        run.finish(draw)
+    learner.rows.close()
 
 
 if __name__ == "__main__":

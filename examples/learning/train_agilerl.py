@@ -13,15 +13,18 @@ Run with AgileRL 2.58.0: ``pip install torch -e '.[agilerl]'``. What it needs:
 from __future__ import annotations
 
 import argparse
-import functools
 from collections.abc import Sequence
+from typing import Any
 
+import learners
 import numpy as np
 import torch
 import training
 from agilerl.algorithms import IPPO
+from rows import Rows
 
-from aloha_marl import AGENTS, AlohaVectorEnv
+from aloha_marl import AGENTS
+from aloha_marl.policies.network import Network
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -29,80 +32,103 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return training.parse(training.ppo_parser(__doc__), argv)
 
 
-def build(arguments: argparse.Namespace) -> tuple[IPPO, AlohaVectorEnv]:
-    """The algorithm with new networks, and its environments."""
-    torch.set_num_threads(1)  # such small networks are slower on more
-    torch.manual_seed(arguments.seed)
-    np.random.seed(arguments.seed)  # AgileRL shuffles with it
-    env = AlohaVectorEnv(arguments.task, arguments.num_envs, **training.OPTIONS)
-    layers = {"hidden_size": [128], "activation": "Tanh"}
-    ippo = IPPO(
-        [env.single_observation_space(agent) for agent in AGENTS],
-        [env.single_action_space(agent) for agent in AGENTS],
-        agent_ids=list(AGENTS),
-        net_config={"latent_dim": 128, "encoder_config": layers, "head_config": layers},
-        batch_size=arguments.batch_size,
-        lr=arguments.learning_rate,
-        gamma=arguments.gamma,
-        update_epochs=arguments.epochs,
-        ent_coef=0.0,
-    )
-    for actor in ippo.actors.values():
-        actor.head_net.log_std.data.fill_(-0.7)
-    return ippo, env
+class Learner:
+    """IPPO with new networks, and its environments.
+
+    Attributes:
+        rows: the environments.
+        ippo: the algorithm.
+        begun: agent -> (n,) 1 where its observation is the first of an episode.
+    """
+
+    def __init__(self, arguments: argparse.Namespace):
+        torch.set_num_threads(1)  # such small networks are slower on more
+        torch.manual_seed(arguments.seed)
+        np.random.seed(arguments.seed)  # AgileRL shuffles with it
+        self.rows = Rows(arguments.task, arguments.num_envs, **training.OPTIONS)
+        layers = {"hidden_size": [128], "activation": "Tanh"}
+        layers |= {"layer_norm": False, "output_layernorm": False}
+        self.ippo = IPPO(
+            [self.rows.single_observation_space(agent) for agent in AGENTS],
+            [self.rows.single_action_space(agent) for agent in AGENTS],
+            agent_ids=list(AGENTS),
+            net_config={"latent_dim": 128, "encoder_config": layers, "head_config": layers},
+            batch_size=arguments.batch_size,
+            lr=arguments.learning_rate,
+            gamma=arguments.gamma,
+            update_epochs=arguments.epochs,
+            ent_coef=0.0,
+        )
+        for actor in self.ippo.actors.values():
+            actor.head_net.log_std.data.fill_(-0.7)
+        self.ippo.set_training_mode(True)
+        self.rows.reset(seed=arguments.seed)
+        self.begun = {agent: np.zeros(self.rows.num_envs) for agent in AGENTS}
+
+    def networks(self) -> list[Network]:
+        """The networks of the mean actions."""
+        actors = [self.ippo.actors[agent] for agent in AGENTS]
+        return [
+            learners.network(actor.encoder.model, actor.head_net.wrapped.model[:-1])
+            for actor in actors
+        ]
+
+    def _parts(self) -> list[Any]:
+        """Networks and optimizers."""
+        ippo = self.ippo
+        return [ippo.actors, ippo.critics, ippo.actor_optimizers, ippo.critic_optimizers]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Networks, optimizers and environments."""
+        return {
+            "parts": [part.state_dict() for part in self._parts()],
+            "rows": self.rows.state_dict(),
+            "begun": self.begun,
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Restores that state."""
+        for part, state in zip(self._parts(), saved["parts"], strict=True):
+            part.load_state_dict(state)
+        self.rows.load_state_dict(saved["rows"])
+        self.begun = {agent: np.asarray(values) for agent, values in saved["begun"].items()}
 
 
-def train(ippo: IPPO, env: AlohaVectorEnv, run: training.Run) -> None:
+def train(learner: Learner, run: training.Run) -> None:
     """Trains for the given number of steps."""
-    arguments = run.arguments
-    ippo.set_training_mode(True)
-    seen, _ = env.reset(seed=arguments.seed)
-    begun = dict.fromkeys(AGENTS, np.zeros(env.num_envs))  # 1 where `seen` begins an episode
-    earned = np.zeros(env.num_envs)
-    episode_return = None
-    for update in range(1, arguments.steps // (arguments.rollout * env.num_envs) + 1):
+    arguments, ippo, rows = run.arguments, learner.ippo, learner.rows
+    size = arguments.rollout * arguments.num_envs
+    seen = rows.observations()
+    for update in range(run.steps // size + 1, arguments.steps // size + 1):
         rollout = []
         for _ in range(arguments.rollout):
             actions, log_probs, _, values = ippo.get_action(seen)
-            after, rewards, _, truncated, infos = env.step(actions)
-            earned += np.mean(list(rewards.values()), axis=0)
-            ended = infos[AGENTS[0]].get("_final_obs", np.zeros(env.num_envs, bool))
+            after, rewards, _, truncated, infos = rows.step(actions)
+            ended = infos[AGENTS[0]].get("_final_obs", np.zeros(rows.num_envs, bool))
             if ended.any():
                 last = {a: np.stack(infos[a]["final_obs"][ended]) for a in AGENTS}
                 worth = ippo.get_action(last)[3]
                 for agent in AGENTS:
                     cut = truncated[agent][ended]
                     rewards[agent][ended] += arguments.gamma * cut * worth[agent].ravel()
-                episode_return = earned[ended].mean()
-                earned[ended] = 0
-            rollout.append((seen, actions, log_probs, rewards, begun, values))
-            seen, begun = after, dict.fromkeys(AGENTS, ended.astype(float))
+            rollout.append((seen, actions, log_probs, rewards, learner.begun, values))
+            seen, learner.begun = after, {agent: ended.astype(float) for agent in AGENTS}
         columns = (
             {agent: [values[agent] for values in column] for agent in AGENTS}
             for column in zip(*rollout, strict=True)
         )
-        losses = ippo.learn((*columns, seen, begun))
-        if episode_return is not None:
-            steps = update * arguments.rollout * env.num_envs
-            run.point(steps, episode_return, loss=sum(losses.values()))
-
-
-def act(ippo: IPPO, agent: str, observation: np.ndarray) -> np.ndarray:
-    """The likeliest action."""
-    actor = ippo.actors[agent]
-    with torch.no_grad():
-        actor(torch.from_numpy(observation[None]))
-    return actor.head_net.dist.mu[0].numpy()
+        losses = ippo.learn((*columns, seen, learner.begun))
+        run.point(update * size, rows.figures(), loss=sum(losses.values()))
 
 
 def main() -> None:
     """Trains and evaluates."""
     arguments = parse()
-    ippo, env = build(arguments)
-    with training.Run("agilerl", arguments) as run:
-        train(ippo, env, run)
-        run.finish({a: training.Actor(functools.partial(act, ippo, a)) for a in AGENTS})
-    env.close()
+    learner = Learner(arguments)
+    with training.Run("agilerl", arguments, learner) as run:
+        train(learner, run)
+        run.finish()
+    learner.rows.close()
 
 
 if __name__ == "__main__":

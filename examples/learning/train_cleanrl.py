@@ -17,18 +17,21 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import learners
 import numpy as np
 import torch
 import training
 from matplotlib.axes import Axes
+from rows import Rows
 from torch import nn
 from training import positive
 
-from aloha_marl import AGENTS, AlohaVectorEnv
+from aloha_marl import AGENTS
 from aloha_marl.arms import ACTION_SIZE
 from aloha_marl.control.modes import GRIPPER
 from aloha_marl.core.state import State
 from aloha_marl.policies.learned import network_inputs
+from aloha_marl.policies.network import Network
 from aloha_marl.policies.view import View
 from aloha_marl.tasks import SUCCESS, ShapedTask
 
@@ -43,27 +46,34 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = training.parser(__doc__, steps=7_000_000, num_envs=256)
     add = parser.add_argument
     parser.set_defaults(episodes=300)
-    add("--scope", choices=("partner", "local"), default="partner", help="what an arm may know")
-    add("--critic", choices=CRITICS, default="own", help="input of the critics: IPPO, MAPPO")
+    add(
+        "--scope", choices=("partner", "local"), default="partner", help="scope of the observations"
+    )
+    add("--critic", choices=CRITICS, default="own", help="observations of the critics")
     add(
         "--repeat",
         type=positive,
         default=2,
-        help="control steps that an action is held in training",
+        help="control steps per action in training",
     )
     add("--rollout", type=positive, default=32, help="actions per environment and update")
-    add("--batch-size", type=positive, default=1024, help="of a gradient step, per arm")
+    add("--batch-size", type=positive, default=1024, help="samples per gradient step and arm")
     add("--epochs", type=positive, default=5, help="passes over each rollout")
-    add("--learning-rate", type=float, default=3e-4, help="of Adam; falls as the noise does")
-    add("--clip", type=float, default=0.2, help="of the ratio of probabilities")
+    add(
+        "--learning-rate",
+        type=float,
+        default=3e-4,
+        help="first step size of Adam; falls with the noise",
+    )
+    add("--clip", type=float, default=0.2, help="clip range of PPO")
     add("--gamma", type=float, default=0.99, help="discount per action")
-    add("--gae-lambda", type=float, default=0.95, help="of the advantages")
-    add("--noise", type=float, default=0.5, help="standard deviation of actions at first")
-    add("--last-noise", type=float, default=0.15, help="the same at the end")
-    add("--restarts", type=float, default=0.4, help="share of the episodes that start half-way")
-    add("--width", type=positive, default=128, help="of the two hidden layers")
-    add("--points", type=positive, default=12, help="of the learning curve")
-    add("--held-out", type=positive, default=200, help="episodes behind each point")
+    add("--gae-lambda", type=float, default=0.95, help="decay of the advantage estimates")
+    add("--noise", type=float, default=0.5, help="first standard deviation of the actions")
+    add("--last-noise", type=float, default=0.15, help="last standard deviation of the actions")
+    add("--restarts", type=float, default=0.4, help="share of episodes that start half-way")
+    add("--width", type=positive, default=128, help="units per hidden layer")
+    add("--points", type=positive, default=12, help="points of the learning curve")
+    add("--held-out", type=positive, default=200, help="evaluation episodes per point")
     return training.parse(parser, argv)
 
 
@@ -85,7 +95,7 @@ class Stopwatch:
         self.seconds[part] = self.seconds.get(part, 0) + time.perf_counter() - start
 
 
-def lifted(env: AlohaVectorEnv) -> np.ndarray:
+def lifted(env: Rows) -> np.ndarray:
     """(n,) True where each arm has earned its whole term ``lift`` in this episode."""
     assert isinstance(env.task, ShapedTask)  # others have no dense reward
     most = np.array(env.task.terms["lift"]) - 1e-9
@@ -106,7 +116,7 @@ class Starts:
 
     LEVELS, KEPT = 20, 64
 
-    def __init__(self, env: AlohaVectorEnv, rng: np.random.Generator):
+    def __init__(self, env: Rows, rng: np.random.Generator):
         self._env, self._rng = env, rng
         self.levels: dict[int, list[State]] = {}
 
@@ -134,6 +144,22 @@ class Starts:
         kept = self.levels[levels[self._rng.integers(len(levels))]]
         return kept[self._rng.integers(len(kept))]
 
+    def state_dict(self) -> dict[int, dict[str, np.ndarray]]:
+        """Level -> its states, as arrays of one."""
+        return {
+            level: {
+                name: np.concatenate([vars(state)[name] for state in kept])
+                for name in vars(kept[0])
+            }
+            for level, kept in self.levels.items()
+        }
+
+    def load_state_dict(self, saved: Mapping[int, Mapping[str, Any]]) -> None:
+        """Restores the states."""
+        for level, arrays in saved.items():
+            states = State(**{name: np.asarray(values) for name, values in arrays.items()})
+            self.levels[level] = [states.take(np.array([i])) for i in range(len(states))]
+
 
 class Play:
     """The environments, as arrays with the left arm first.
@@ -151,7 +177,7 @@ class Play:
     """
 
     def __init__(self, arguments: argparse.Namespace, rows: int, seed: int, restarts: float = 0):
-        self.env = AlohaVectorEnv(
+        self.env = Rows(
             arguments.task, rows, autoreset_mode="Disabled", scope=arguments.scope, **OPTIONS
         )
         self._rng = np.random.default_rng(arguments.seed)
@@ -166,9 +192,9 @@ class Play:
 
     def inputs(self) -> np.ndarray:
         """(2, n, F) float32 inputs of the actors, each from its own arm's observation."""
-        layout, task = self.env.layout, self.env.task.name
+        layout = self.env.layout
         seen = self.core.observer.observations().swapaxes(0, 1)
-        return np.stack([network_inputs(View(arm, layout), task) for arm in seen])
+        return np.stack([network_inputs(View(arm, layout)) for arm in seen])
 
     def history(self) -> np.ndarray:
         """(2, n, H) float32 inputs of the critics: each arm's earned terms, and the time.
@@ -204,6 +230,17 @@ class Play:
                 fresh[row] = False
         if fresh.any():
             self.env.reset(options={"reset_mask": fresh})
+
+    def state_dict(self) -> dict[str, Any]:
+        """The episodes, the generator and the states to start from."""
+        rng, starts = self._rng.bit_generator.state, self.starts.state_dict()
+        return {"rows": self.env.state_dict(), "rng": rng, "starts": starts}
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Restores that state."""
+        self.env.load_state_dict(saved["rows"])
+        self._rng.bit_generator.state = saved["rng"]
+        self.starts.load_state_dict(saved["starts"])
 
     def close(self) -> None:
         """Frees the simulations."""
@@ -253,20 +290,26 @@ class Rollout(NamedTuple):
 
 
 class Learner:
-    """Actors and critics of both arms, and their optimizer.
+    """Actors and critics of both arms, their optimizer, and the environments.
 
     Args:
         arguments: arguments of :func:`parse`.
-        play: environments to learn from.
-        watch: measures the parts of the training.
 
     Attributes:
+        play: environments to learn from.
+        watch: measures the parts of the training.
         actors, critics: a network per arm.
         weights: all trained parameters.
     """
 
-    def __init__(self, arguments: argparse.Namespace, play: Play, watch: Stopwatch):
-        self._arguments, self._play, self._watch = arguments, play, watch
+    def __init__(self, arguments: argparse.Namespace):
+        torch.set_num_threads(1)  # such small networks are slower on more
+        torch.manual_seed(arguments.seed)
+        # Rows start from seeds of their own in each training, all of them below training.HELD_OUT.
+        first = arguments.num_envs * arguments.seed
+        self.play = Play(arguments, arguments.num_envs, first, arguments.restarts)
+        self.watch = Stopwatch()
+        self._arguments = arguments
         self._rng = np.random.default_rng([arguments.seed, 1])
         seen, judged = self._sample()
         self.actors = [network(own, arguments.width, ACTION_SIZE, 0.01) for own in seen]
@@ -274,9 +317,33 @@ class Learner:
         self.weights = [w for made in (*self.actors, *self.critics) for w in made.parameters()]
         self._optimizer = torch.optim.Adam(self.weights, arguments.learning_rate, eps=1e-5)
 
+    def networks(self) -> list[Network]:
+        """The actors."""
+        return [learners.network(actor) for actor in self.actors]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Networks and optimizer, the environments, the generator of the noise, and the times."""
+        return {
+            "weights": self.weights,
+            "optimizer": self._optimizer.state_dict(),
+            "play": self.play.state_dict(),
+            "rng": self._rng.bit_generator.state,
+            "seconds": self.watch.seconds,
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Restores that state."""
+        with torch.no_grad():
+            for weight, values in zip(self.weights, saved["weights"], strict=True):
+                weight.copy_(values)
+        self._optimizer.load_state_dict(saved["optimizer"])
+        self.play.load_state_dict(saved["play"])
+        self._rng.bit_generator.state = saved["rng"]
+        self.watch.seconds.update(saved["seconds"])
+
     def _sample(self) -> list[torch.Tensor]:
         """(2, k, F) and (2, k, C) inputs of actors and critics, from random actions."""
-        play, seen, judged = self._play, [], []
+        play, seen, judged = self.play, [], []
         for _ in range(40):
             seen.append(play.inputs())
             judged.append(self.critic_inputs(seen[-1]))
@@ -287,7 +354,7 @@ class Learner:
 
     def critic_inputs(self, inputs: np.ndarray) -> np.ndarray:
         """(2, n, C) inputs of the critics now, given the (2, n, F) inputs of the actors."""
-        own = np.concatenate((inputs, self._play.history()), axis=2)
+        own = np.concatenate((inputs, self.play.history()), axis=2)
         if self._arguments.critic == "own":
             return own
         return np.stack((np.concatenate(own, axis=1),) * len(AGENTS))
@@ -300,7 +367,7 @@ class Learner:
 
     def collect(self, noise: float) -> Rollout:
         """Plays a rollout."""
-        arguments, play, watch = self._arguments, self._play, self._watch
+        arguments, play, watch = self._arguments, self.play, self.watch
         kept: dict[str, list[np.ndarray]] = {name: [] for name in Rollout._fields}
         for turn in range(arguments.rollout):
             with watch("policy"):
@@ -414,21 +481,14 @@ def assess(play: Play, learner: Learner) -> dict[str, float]:
     return {name: float(share) for name, share in (*shares.items(), ("lifted", up.mean()))}
 
 
-def train(run: training.Run) -> tuple[Learner, dict[str, float]]:
-    """Trains; returns the learner, and the seconds by part."""
-    arguments = run.arguments
-    torch.set_num_threads(1)  # such small networks are slower on more
-    torch.manual_seed(arguments.seed)
-    watch = Stopwatch()
-    # Rows start from seeds of their own in each training, all of them below training.HELD_OUT.
-    first = arguments.num_envs * arguments.seed
-    play = Play(arguments, arguments.num_envs, first, arguments.restarts)
+def train(learner: Learner, run: training.Run) -> None:
+    """Trains, with assessments on seeds that are held out."""
+    arguments, play, watch = run.arguments, learner.play, learner.watch
     held_out = Play(arguments, arguments.held_out, training.HELD_OUT)
-    learner = Learner(arguments, play, watch)
     per_update = arguments.num_envs * arguments.repeat * arguments.rollout
     updates = max(1, arguments.steps // per_update)
     points = {round(updates * point / arguments.points) for point in range(1, arguments.points + 1)}
-    for update in range(1, updates + 1):
+    for update in range(run.steps // per_update + 1, updates + 1):
         share = (update - 1) / updates
         noise = arguments.noise * (arguments.last_noise / arguments.noise) ** share
         rollout = learner.collect(noise)
@@ -440,14 +500,11 @@ def train(run: training.Run) -> tuple[Learner, dict[str, float]]:
         if update in points:
             with watch("assessment"):
                 reached = assess(held_out, learner)
-            figures = {"loss": loss, "noise": noise} | reached | watch.seconds
-            run.checkpoint(training.policies(learner.actors, arguments))
-            run.point(update * per_update, earned, **figures)
+            figures = {"loss": loss, "noise": noise} | watch.seconds
+            run.point(update * per_update, {"episode_return": earned, **reached}, **figures)
         else:
             run.show(update * per_update, f"return {earned:.3f}")
-    play.close()
     held_out.close()
-    return learner, watch.seconds
 
 
 def draw(axes: Axes, curve: Sequence[Mapping[str, float]]) -> None:
@@ -463,12 +520,15 @@ def draw(axes: Axes, curve: Sequence[Mapping[str, float]]) -> None:
 def main() -> None:
     """Trains, evaluates and writes all of it."""
     arguments = parse()
-    with training.Run({"own": "ippo", "central": "mappo"}[arguments.critic], arguments) as run:
-        learner, seconds = train(run)
-        total = sum(seconds.values())
-        split = ", ".join(f"{part} {spent / total:.0%}" for part, spent in seconds.items())
-        run.say(f"trained in {total:.0f} s: {split}")
-        run.finish(training.policies(learner.actors, arguments), draw)
+    learner = Learner(arguments)
+    method = {"own": "ippo", "central": "mappo"}[arguments.critic]
+    with training.Run(method, arguments, learner, features=True) as run:
+        train(learner, run)
+        total = sum(learner.watch.seconds.values())
+        split = (f"{part} {spent / total:.0%}" for part, spent in learner.watch.seconds.items())
+        run.say(f"trained in {total:.0f} s: {', '.join(split)}")
+        run.finish(draw)
+    learner.play.close()
 
 
 if __name__ == "__main__":

@@ -7,20 +7,21 @@ Run with skrl 2.1.1: ``pip install torch -e '.[skrl]'``. What it needs:
   stops at "Specified keys (set()) do not match possible agents".
 * ``state()`` and ``state_spaces``, which IPPO stores and does not use.
 * ``time_limit_bootstrap``: without it, advantages run on from an episode into the next one in its row. With
-  it, skrl takes the value of the new episode's first observation; :class:`Ippo` gives it the last one.
+  it, skrl takes the value of the new episode's first observation; :class:`Learner` gives it the last one.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import learners
 import numpy as np
 import skrl
 import torch
 import training
+from rows import Rows
 from skrl.envs.wrappers.torch import MultiAgentEnvWrapper
 from skrl.memories.torch import RandomMemory
 from skrl.multi_agents.torch.ippo import IPPO
@@ -29,7 +30,8 @@ from skrl.trainers.torch import SequentialTrainer
 from skrl.utils import set_seed
 from skrl.utils.model_instantiators.torch import deterministic_model, gaussian_model
 
-from aloha_marl import AGENTS, AlohaVectorEnv
+from aloha_marl import AGENTS
+from aloha_marl.policies.network import Network
 
 Tensors = dict[str, torch.Tensor]
 """Agent -> (N, ...)."""
@@ -49,17 +51,15 @@ class Arms(MultiAgentEnvWrapper):
     agents = possible_agents = list(AGENTS)
     observation_spaces, action_spaces, state_spaces = {}, {}, {}  # skrl looks for other names
 
-    def __init__(self, env: AlohaVectorEnv, seed: int):
+    def __init__(self, env: Rows):
         super().__init__(env)
-        self._seed = seed
         self.observation_spaces = {agent: env.single_observation_space(agent) for agent in AGENTS}
         self.action_spaces = {agent: env.single_action_space(agent) for agent in AGENTS}
         self.state_spaces = dict.fromkeys(AGENTS, env.single_state_space)
 
     def reset(self) -> tuple[Tensors, dict[str, Any]]:
-        """Starts all rows, as skrl does once."""
-        observations, _ = self._env.reset(seed=self._seed)
-        return tensors(observations), {}
+        """Observations of the episodes, which have begun; skrl asks for them once."""
+        return tensors(self._env.observations()), {}
 
     def step(self, actions: Tensors) -> tuple[Any, ...]:
         """Steps all rows; the infos hold the last observation of each episode."""
@@ -84,26 +84,98 @@ class Arms(MultiAgentEnvWrapper):
         self._env.close()
 
 
-class Ippo(IPPO):
-    """IPPO with the value of the last observation at a time limit, and a point of the curve per update."""
+class Learner(IPPO):
+    """IPPO with new networks, and its environments.
+
+    At a time limit it takes the value of the last observation. It adds a point to the curve per update.
+
+    Attributes:
+        run: the training, set before it starts.
+        rows: the environments.
+        env: the environments as skrl sees them.
+    """
 
     run: training.Run
-    episode_return: float | None = None
+
+    def __init__(self, arguments: argparse.Namespace):
+        torch.set_num_threads(1)  # such small networks are slower on more
+        skrl.config.torch.device = "cpu"
+        set_seed(arguments.seed)
+        num_envs, rollout = arguments.num_envs, arguments.rollout
+        self.rows = Rows(arguments.task, num_envs, **training.OPTIONS)
+        self.rows.reset(seed=arguments.seed)
+        self.env = env = Arms(self.rows)
+        observation, action = env.observation_spaces, env.action_spaces
+
+        def each(**options: Any) -> dict[str, dict[str, Any]]:
+            return {agent: dict(options) for agent in AGENTS}
+
+        config = {
+            "rollouts": rollout,
+            "learning_epochs": arguments.epochs,
+            "mini_batches": max(1, num_envs * rollout // arguments.batch_size),
+            "learning_rate": arguments.learning_rate,
+            "learning_rate_scheduler_kwargs": each(),
+            "discount_factor": arguments.gamma,
+            "time_limit_bootstrap": True,
+            "observation_preprocessor": RunningStandardScaler,
+            "observation_preprocessor_kwargs": {a: {"size": observation[a]} for a in AGENTS},
+            "state_preprocessor_kwargs": each(),
+            "value_preprocessor": RunningStandardScaler,
+            "value_preprocessor_kwargs": each(size=1),
+            "experiment": {"write_interval": 0, "checkpoint_interval": 0},
+        }
+        super().__init__(
+            possible_agents=env.possible_agents,
+            models={agent: models(observation[agent], action[agent]) for agent in AGENTS},
+            memories={a: RandomMemory(memory_size=rollout, num_envs=num_envs) for a in AGENTS},
+            observation_spaces=observation,
+            state_spaces=env.state_spaces,
+            action_spaces=action,
+            cfg=config,
+        )
 
     def record_transition(self, *, infos: Mapping[str, Any], **transition: Any) -> None:
         """Stores a step."""
         super().record_transition(**transition | {"next_observations": infos["last"]}, infos=infos)
 
-    def write_tracking_data(self, *, timestep: int, timesteps: int) -> None:
-        """After every update."""
-        data = self.tracking_data
-        if "Reward / Total reward (mean)" in data:  # an episode has ended; it is both arms' sum
-            self.episode_return = data["Reward / Total reward (mean)"][-1] / len(AGENTS)
-        if self.episode_return is not None:
+    def post_interaction(self, *, timestep: int, timesteps: int) -> None:
+        """Learns after every rollout."""
+        super().post_interaction(timestep=timestep, timesteps=timesteps)
+        if (timestep + 1) % self.cfg.rollouts == 0:
+            data = self.tracking_data
             losses = [values[-1] for name, values in data.items() if name.startswith("Loss")]
-            steps = timestep * self.memories[AGENTS[0]].num_envs
-            self.run.point(steps, self.episode_return, loss=sum(losses))
-        super().write_tracking_data(timestep=timestep, timesteps=timesteps)
+            data.clear()
+            steps = self.run.steps + (timestep + 1) * self.rows.num_envs
+            self.run.point(steps, self.rows.figures(), loss=sum(losses))
+
+    def networks(self) -> list[Network]:
+        """Each arm's network of the mean action, with the normalisation of its observations."""
+        made = []
+        for agent in AGENTS:
+            seen = self._observation_preprocessor[agent]
+            deviation = seen.running_variance.float().sqrt() + seen.epsilon
+            scaling = torch.stack((seen.running_mean.float(), deviation)).numpy()
+            net = self.policies[agent]
+            made.append(learners.network(net, scaling=scaling, clip=seen.clip_threshold))
+        return made
+
+    def state_dict(self) -> dict[str, Any]:
+        """Networks, optimizers and normalisations, and the environments."""
+        return {
+            "modules": {
+                agent: {name: module.state_dict() for name, module in modules.items()}
+                for agent, modules in self.checkpoint_modules.items()
+            },
+            "rows": self.rows.state_dict(),
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Restores that state."""
+        for agent, modules in self.checkpoint_modules.items():
+            for name, module in modules.items():
+                module.load_state_dict(saved["modules"][agent][name])
+        self.rows.load_state_dict(saved["rows"])
 
 
 def models(observation: Any, action: Any) -> dict[str, Any]:
@@ -126,74 +198,23 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return training.parse(training.ppo_parser(__doc__), argv)
 
 
-def build(arguments: argparse.Namespace) -> SequentialTrainer:
-    """The algorithm with new networks, and its environments."""
-    torch.set_num_threads(1)  # such small networks are slower on more
-    skrl.config.torch.device = "cpu"
-    set_seed(arguments.seed)
-    rows, rollout = arguments.num_envs, arguments.rollout
-    env = Arms(AlohaVectorEnv(arguments.task, rows, **training.OPTIONS), arguments.seed)
-    observation, action = env.observation_spaces, env.action_spaces
-
-    def each(**options: Any) -> dict[str, dict[str, Any]]:
-        return {agent: dict(options) for agent in AGENTS}
-
-    config = {
-        "rollouts": rollout,
-        "learning_epochs": arguments.epochs,
-        "mini_batches": max(1, rows * rollout // arguments.batch_size),
-        "learning_rate": arguments.learning_rate,
-        "learning_rate_scheduler_kwargs": each(),
-        "discount_factor": arguments.gamma,
-        "time_limit_bootstrap": True,
-        "observation_preprocessor": RunningStandardScaler,
-        "observation_preprocessor_kwargs": {a: {"size": observation[a]} for a in AGENTS},
-        "state_preprocessor_kwargs": each(),
-        "value_preprocessor": RunningStandardScaler,
-        "value_preprocessor_kwargs": each(size=1),
-        "experiment": {
-            "directory": str(arguments.out),
-            "experiment_name": "skrl",
-            "write_interval": rollout,
-            "checkpoint_interval": 0,
-        },
-    }
-    ippo = Ippo(
-        possible_agents=env.possible_agents,
-        models={agent: models(observation[agent], action[agent]) for agent in AGENTS},
-        memories={agent: RandomMemory(memory_size=rollout, num_envs=rows) for agent in AGENTS},
-        observation_spaces=observation,
-        state_spaces=env.state_spaces,
-        action_spaces=action,
-        cfg=config,
-    )
-    quiet = {"headless": True, "disable_progressbar": True, "close_environment_at_exit": False}
-    return SequentialTrainer(
-        env=env, agents=ippo, cfg={"timesteps": arguments.steps // rows, **quiet}
-    )
-
-
-def train(trainer: SequentialTrainer, run: training.Run) -> None:
+def train(learner: Learner, run: training.Run) -> None:
     """Trains for the given number of steps."""
-    trainer.agents.run = run
+    learner.run = run
+    left = (run.arguments.steps - run.steps) // learner.rows.num_envs
+    quiet = {"headless": True, "disable_progressbar": True, "close_environment_at_exit": False}
+    trainer = SequentialTrainer(env=learner.env, agents=learner, cfg={"timesteps": left, **quiet})
     trainer.train()
-
-
-def act(ippo: Ippo, agent: str, observation: np.ndarray) -> np.ndarray:
-    """The likeliest action."""
-    with torch.no_grad():
-        seen = ippo._observation_preprocessor[agent](torch.from_numpy(observation[None]))
-        return ippo.policies[agent].compute({"observations": seen})[0][0].numpy()
 
 
 def main() -> None:
     """Trains and evaluates."""
     arguments = parse()
-    trainer = build(arguments)
-    with training.Run("skrl", arguments) as run:
-        train(trainer, run)
-        run.finish({a: training.Actor(functools.partial(act, trainer.agents, a)) for a in AGENTS})
-    trainer.env.close()
+    learner = Learner(arguments)
+    with training.Run("skrl", arguments, learner) as run:
+        train(learner, run)
+        run.finish()
+    learner.rows.close()
 
 
 if __name__ == "__main__":

@@ -12,16 +12,17 @@ Run with Tianshou 2.0.1: ``pip install torch -e '.[tianshou]'``. What it needs:
 from __future__ import annotations
 
 import argparse
-import functools
 import logging
 import types
 from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
+import learners
 import numpy as np
 import torch
 import training
+from rows import Rows
 from tianshou.algorithm import PPO
 from tianshou.algorithm.modelfree.reinforce import ProbabilisticActorPolicy
 from tianshou.algorithm.multiagent.marl import MultiAgentOnPolicyAlgorithm
@@ -34,7 +35,8 @@ from tianshou.utils.torch_utils import policy_within_training_step
 from torch import nn
 from torch.distributions import Independent, Normal
 
-from aloha_marl import AGENTS, AlohaVectorEnv
+from aloha_marl import AGENTS
+from aloha_marl.policies.network import Network
 
 
 class Arms(DummyVectorEnv):
@@ -44,7 +46,7 @@ class Arms(DummyVectorEnv):
         batch: environments with ``autoreset_mode="Disabled"``: Tianshou resets them.
     """
 
-    def __init__(self, batch: AlohaVectorEnv):
+    def __init__(self, batch: Rows):
         space = gymnasium.Env()
         space.observation_space = batch.single_observation_space(AGENTS[0])
         space.action_space = batch.single_action_space(AGENTS[0])
@@ -58,6 +60,10 @@ class Arms(DummyVectorEnv):
         mask = np.isin(np.arange(self._batch.num_envs), rows)
         observations, _ = self._batch.reset(options={"reset_mask": mask}, **kwargs)
         return self._see(observations)[rows], self._infos()[rows]
+
+    def now(self) -> tuple[np.ndarray, np.ndarray]:
+        """Observations and infos as they are."""
+        return self._see(self._batch.observations()), self._infos()
 
     def step(self, action: Any, id: Any = None) -> tuple[np.ndarray, ...]:
         """Steps all rows, as Tianshou does when it collects steps; each gets both arms' rewards."""
@@ -109,65 +115,82 @@ def ppo(observation: Any, action: Any, arguments: argparse.Namespace) -> PPO:
     )
 
 
-def build(arguments: argparse.Namespace) -> tuple[MultiAgentOnPolicyAlgorithm, Collector]:
-    """The algorithm with new networks, and the collector that plays it in its environments."""
-    torch.set_num_threads(1)  # such small networks are slower on more
-    torch.manual_seed(arguments.seed)
-    np.random.seed(arguments.seed)  # Tianshou draws batches with it
-    logging.getLogger("tianshou.data.stats").setLevel(logging.ERROR)
-    batch = AlohaVectorEnv(
-        arguments.task, arguments.num_envs, autoreset_mode="Disabled", **training.OPTIONS
-    )
-    spaces = batch.single_observation_space(AGENTS[0]), batch.single_action_space(AGENTS[0])
-    algorithm = MultiAgentOnPolicyAlgorithm(
-        algorithms=[ppo(*spaces, arguments) for _ in AGENTS],
-        env=types.SimpleNamespace(
-            agents=list(AGENTS), agent_idx={agent: i for i, agent in enumerate(AGENTS)}
-        ),
-    )
-    algorithm.policy.register_forward_pre_hook(
-        lambda _, given: setattr(given[0], "obs_next", given[0].obs)
-    )
-    rows = Arms(batch)
-    buffer = VectorReplayBuffer(arguments.rollout * len(rows), len(rows))
-    collector = Collector(algorithm, rows, buffer)
-    collector.reset(gym_reset_kwargs={"seed": arguments.seed})
-    return algorithm, collector
+class Learner:
+    """IPPO with new networks, and the collector that plays it in its environments.
+
+    Attributes:
+        rows: the environments.
+        algorithm: the algorithm.
+        collector: plays the algorithm.
+    """
+
+    def __init__(self, arguments: argparse.Namespace):
+        torch.set_num_threads(1)  # such small networks are slower on more
+        torch.manual_seed(arguments.seed)
+        np.random.seed(arguments.seed)  # Tianshou draws batches with it
+        logging.getLogger("tianshou.data.stats").setLevel(logging.ERROR)
+        self.rows = Rows(
+            arguments.task, arguments.num_envs, autoreset_mode="Disabled", **training.OPTIONS
+        )
+        first = AGENTS[0]
+        spaces = self.rows.single_observation_space(first), self.rows.single_action_space(first)
+        self.algorithm = MultiAgentOnPolicyAlgorithm(
+            algorithms=[ppo(*spaces, arguments) for _ in AGENTS],
+            env=types.SimpleNamespace(
+                agents=list(AGENTS), agent_idx={agent: i for i, agent in enumerate(AGENTS)}
+            ),
+        )
+        self.algorithm.policy.register_forward_pre_hook(
+            lambda _, given: setattr(given[0], "obs_next", given[0].obs)
+        )
+        self._own = [self.algorithm.get_algorithm(agent) for agent in AGENTS]
+        self._arms = Arms(self.rows)
+        buffer = VectorReplayBuffer(arguments.rollout * len(self._arms), len(self._arms))
+        self.collector = Collector(self.algorithm, self._arms, buffer)
+        self.collector.reset(gym_reset_kwargs={"seed": arguments.seed})
+
+    def networks(self) -> list[Network]:
+        """The networks of the mean actions."""
+        actors = [own.policy.actor for own in self._own]
+        return [learners.network(actor.preprocess, actor.mu) for actor in actors]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Networks, optimizers and environments; the buffer is empty between rollouts."""
+        return {"own": [own.state_dict() for own in self._own], "rows": self.rows.state_dict()}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Restores that state."""
+        for own, state in zip(self._own, saved["own"], strict=True):
+            own.load_state_dict(state)
+        self.rows.load_state_dict(saved["rows"])
+        collector = self.collector
+        collector._pre_collect_obs_RO, collector._pre_collect_info_R = self._arms.now()
 
 
-def train(algorithm: MultiAgentOnPolicyAlgorithm, collector: Collector, run: training.Run) -> None:
+def train(learner: Learner, run: training.Run) -> None:
     """Trains for the given number of steps."""
-    arguments = run.arguments
-    episode_return = None
-    for update in range(1, arguments.steps // (arguments.rollout * arguments.num_envs) + 1):
+    arguments, algorithm, collector = run.arguments, learner.algorithm, learner.collector
+    size = arguments.rollout * arguments.num_envs
+    for update in range(run.steps // size + 1, arguments.steps // size + 1):
         with policy_within_training_step(algorithm.policy):
-            played = collector.collect(n_step=arguments.rollout * len(collector.env))
+            collector.collect(n_step=arguments.rollout * len(collector.env))
             learned = algorithm.update(
                 collector.buffer, batch_size=arguments.batch_size, repeat=arguments.epochs
             )
-        collector.reset_buffer(keep_statistics=True)
-        if played.n_collected_episodes:
-            episode_return = played.returns.mean()
-        if episode_return is not None:
-            losses = learned.get_loss_stats_dict()
-            steps = update * arguments.rollout * arguments.num_envs
-            run.point(steps, episode_return, loss=sum(losses[f"{agent}/loss"] for agent in AGENTS))
-
-
-def act(algorithm: MultiAgentOnPolicyAlgorithm, agent: str, observation: np.ndarray) -> np.ndarray:
-    """The likeliest action."""
-    with torch.no_grad():
-        (mean, _), _ = algorithm.get_algorithm(agent).policy.actor(observation[None])
-    return mean[0].numpy()
+        collector.reset_buffer()
+        losses = learned.get_loss_stats_dict()
+        loss = sum(losses[f"{agent}/loss"] for agent in AGENTS)
+        run.point(update * size, learner.rows.figures(), loss=loss)
 
 
 def main() -> None:
     """Trains and evaluates."""
     arguments = parse()
-    algorithm, collector = build(arguments)
-    with training.Run("tianshou", arguments) as run:
-        train(algorithm, collector, run)
-        run.finish({a: training.Actor(functools.partial(act, algorithm, a)) for a in AGENTS})
+    learner = Learner(arguments)
+    with training.Run("tianshou", arguments, learner) as run:
+        train(learner, run)
+        run.finish()
+    learner.rows.close()
 
 
 if __name__ == "__main__":

@@ -13,20 +13,23 @@ Run with XuanCe 1.4.2: ``pip install torch -e '.[xuance]'``. What it needs:
 from __future__ import annotations
 
 import argparse
-import functools
 from collections.abc import Sequence
 from typing import Any
 
+import learners
 import numpy as np
 import torch
 import training
-from xuance.common import MultiAgentBaseCallback, get_arguments
+from rows import Rows
+from xuance.common import get_arguments
 from xuance.environment.vector_envs.vector_env import VecEnv
 from xuance.torch.agents import IPPO_Agents
+from xuance.torch.agents.core import on_policy_marl
 
-from aloha_marl import AGENTS, AlohaVectorEnv
+from aloha_marl import AGENTS
+from aloha_marl.policies.network import Network
 
-Rows = list[dict[str, Any]]
+Dicts = list[dict[str, Any]]
 """Per environment, agent -> value."""
 
 
@@ -38,7 +41,7 @@ class Arms(VecEnv):
         seed: seed of the first reset, the only one that XuanCe makes.
     """
 
-    def __init__(self, batch: AlohaVectorEnv, seed: int):
+    def __init__(self, batch: Rows, seed: int):
         observation = {agent: batch.single_observation_space(agent) for agent in AGENTS}
         action = {agent: batch.single_action_space(agent) for agent in AGENTS}
         super().__init__(batch.num_envs, observation, action)
@@ -46,77 +49,46 @@ class Arms(VecEnv):
         self.num_agents = len(AGENTS)
         self.state_space = batch.single_state_space
         self.max_episode_steps = batch.options.max_cycles
-        self.buf_obs: Rows = []
+        self.buf_obs: Dicts = []
         self._batch = batch
         self._seed = seed
-        self._earned = np.zeros((batch.num_envs, len(AGENTS)))
-        self._steps = np.zeros(batch.num_envs, int)
 
-    def reset(self) -> tuple[Rows, Rows]:
+    def reset(self) -> tuple[Dicts, Dicts]:
         """Starts all episodes."""
         observations, _ = self._batch.reset(seed=self._seed)
-        self.buf_obs = _rows(observations)
+        self.buf_obs = _dicts(observations)
         return self.buf_obs.copy(), [{} for _ in self.buf_obs]
 
-    def step_async(self, actions: Rows) -> None:
+    def step_async(self, actions: Dicts) -> None:
         """Keeps the actions."""
         self._actions = {agent: np.stack([row[agent] for row in actions]) for agent in AGENTS}
 
-    def step_wait(self) -> tuple[Rows, Rows, Rows, list[bool], Rows]:
+    def step_wait(self) -> tuple[Dicts, Dicts, Dicts, list[bool], Dicts]:
         """Steps all; rows that ended get their last observations, and the next ones in the infos."""
         observations, rewards, terminated, truncated, infos = self._batch.step(self._actions)
-        self._earned += np.stack([rewards[agent] for agent in AGENTS], axis=1)
-        self._steps += 1
-        self.buf_obs = _rows(observations)
-        row_infos = [
+        self.buf_obs = _dicts(observations)
+        row_infos: Dicts = [
             {
                 "agent_mask": dict.fromkeys(AGENTS, True),
-                "episode_step": self._steps[row],
-                "episode_score": dict(zip(AGENTS, self._earned[row].tolist(), strict=True)),
+                "episode_step": 0,  # only for XuanCe's log, as the score
+                "episode_score": dict.fromkeys(AGENTS, 0.0),
             }
-            for row in range(self.num_envs)
+            for _ in self.buf_obs
         ]
         for row in np.flatnonzero(infos[AGENTS[0]].get("_final_obs", False)):
             row_infos[row]["reset_obs"] = self.buf_obs[row]
             self.buf_obs[row] = {agent: infos[agent]["final_obs"][row] for agent in AGENTS}
-            self._earned[row] = self._steps[row] = 0
         ended = truncated[AGENTS[0]].tolist()
-        return self.buf_obs.copy(), _rows(rewards), _rows(terminated), ended, row_infos
+        return self.buf_obs.copy(), _dicts(rewards), _dicts(terminated), ended, row_infos
 
     def close_extras(self) -> None:
         """Closes the environments."""
         self._batch.close()
 
 
-def _rows(arrays: dict[str, np.ndarray]) -> Rows:
+def _dicts(arrays: dict[str, np.ndarray]) -> Dicts:
     """Arrays by agent as a dict per environment."""
     return [dict(zip(AGENTS, row, strict=True)) for row in zip(*arrays.values(), strict=True)]
-
-
-class Points(MultiAgentBaseCallback):
-    """Adds a point to the learning curve after every update.
-
-    Attributes:
-        run: the training, set before it starts.
-    """
-
-    run: training.Run
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._returns: list[float] = []
-        self._steps = 0
-
-    def on_train_episode_info(self, *, infos: Rows, env_id: int, **_: Any) -> None:
-        """After every episode."""
-        self._returns.append(float(np.mean(list(infos[env_id]["episode_score"].values()))))
-
-    def on_train_epochs_end(self, current_step: int, **update: Any) -> None:
-        """After every update."""
-        self._steps += update["buffer_size"]
-        if self._returns:  # an episode has ended
-            late, loss = self._returns[-100:], update["update_info"]["loss"]
-            self.run.point(self._steps, float(np.mean(late)), loss=loss)
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -124,61 +96,91 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return training.parse(training.ppo_parser(__doc__), argv)
 
 
-def build(arguments: argparse.Namespace) -> IPPO_Agents:
-    """The algorithm with new networks, and its environments."""
-    torch.set_num_threads(1)  # such small networks are slower on more
-    batch = AlohaVectorEnv(arguments.task, arguments.num_envs, **training.OPTIONS)
-    transitions = arguments.rollout * arguments.num_envs
-    out = arguments.out.resolve() / "xuance"
-    config = get_arguments("ippo", "mpe", "simple_spread_v3")
-    vars(config).update(
-        env_name="aloha_marl",
-        env_id=arguments.task,
-        seed=arguments.seed,
-        parallels=arguments.num_envs,
-        running_steps=arguments.steps,
-        use_parameter_sharing=False,
-        use_value_norm=False,
-        activation_action="tanh",
-        representation_hidden_size=[128],
-        actor_hidden_size=[128],
-        critic_hidden_size=[128],
-        buffer_size=transitions,
-        n_minibatch=max(1, transitions // arguments.batch_size),
-        n_epochs=arguments.epochs,
-        learning_rate=arguments.learning_rate,
-        gamma=arguments.gamma,
-        ent_coef=0.0,
-        log_dir=str(out / "logs"),
-        model_dir=str(out / "models"),
-    )
-    ippo = IPPO_Agents(config, Arms(batch, arguments.seed), callback=Points())
-    ippo.log_infos = lambda *_: None
-    return ippo
+class Learner:
+    """IPPO with new networks, and its environments.
+
+    Attributes:
+        rows: the environments.
+        ippo: the algorithm.
+    """
+
+    def __init__(self, arguments: argparse.Namespace):
+        torch.set_num_threads(1)  # such small networks are slower on more
+        self.rows = Rows(arguments.task, arguments.num_envs, **training.OPTIONS)
+        transitions = arguments.rollout * arguments.num_envs
+        out = arguments.out.resolve() / "xuance"
+        config = get_arguments("ippo", "mpe", "simple_spread_v3")
+        del config.normalize  # a layer norm, which the format of policies has not
+        vars(config).update(
+            env_name="aloha_marl",
+            env_id=arguments.task,
+            seed=arguments.seed,
+            parallels=arguments.num_envs,
+            running_steps=arguments.steps,
+            use_parameter_sharing=False,
+            use_value_norm=False,
+            activation_action="tanh",
+            representation_hidden_size=[128],
+            actor_hidden_size=[128],
+            critic_hidden_size=[128],
+            buffer_size=transitions,
+            n_minibatch=max(1, transitions // arguments.batch_size),
+            n_epochs=arguments.epochs,
+            learning_rate=arguments.learning_rate,
+            gamma=arguments.gamma,
+            ent_coef=0.0,
+            log_dir=str(out / "logs"),
+            model_dir=str(out / "models"),
+        )
+        self._arms = Arms(self.rows, arguments.seed)
+        self.ippo = IPPO_Agents(config, self._arms)
+        self.ippo.log_infos = lambda *_: None
+
+    def networks(self) -> list[Network]:
+        """The networks of the mean actions."""
+        policy = self.ippo.policy
+        return [
+            learners.network(policy.actor_representation[agent], policy.actor[agent].mu)
+            for agent in AGENTS
+        ]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Networks, optimizer and environments; the buffer is empty between rollouts."""
+        ippo = self.ippo
+        return {
+            "policy": ippo.policy.state_dict(),
+            "optimizer": ippo.learner.optimizer.state_dict(),
+            "rows": self.rows.state_dict(),
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Restores that state."""
+        ippo = self.ippo
+        ippo.policy.load_state_dict(saved["policy"])
+        ippo.learner.optimizer.load_state_dict(saved["optimizer"])
+        self.rows.load_state_dict(saved["rows"])
+        self._arms.buf_obs = _dicts(self.rows.observations())
 
 
-def train(ippo: IPPO_Agents, run: training.Run) -> None:
-    """Trains for the given number of steps; XuanCe shows how far it is."""
-    ippo.callback.run = run
-    ippo.train(run.arguments.steps // run.arguments.num_envs)
-
-
-def act(ippo: IPPO_Agents, agent: str, observation: np.ndarray) -> np.ndarray:
-    """The likeliest action."""
-    with torch.no_grad():
-        _, distributions = ippo.policy({agent: observation[None]}, agent_key=agent)
-    return distributions[agent].deterministic_sample()[0].numpy()
+def train(learner: Learner, run: training.Run) -> None:
+    """Trains for the given number of steps."""
+    arguments = run.arguments
+    on_policy_marl.tqdm = iter  # no progress bar of its own
+    size = arguments.rollout * arguments.num_envs
+    for update in range(run.steps // size + 1, arguments.steps // size + 1):
+        info = learner.ippo.train(arguments.rollout)
+        run.point(update * size, learner.rows.figures(), loss=info["loss"])
 
 
 def main() -> None:
     """Trains and evaluates."""
     arguments = parse()
-    ippo = build(arguments)
-    with training.Run("xuance", arguments, bar=False) as run:
-        train(ippo, run)
-        run.finish({a: training.Actor(functools.partial(act, ippo, a)) for a in AGENTS})
-    ippo.finish()
-    ippo.train_envs.close()
+    learner = Learner(arguments)
+    with training.Run("xuance", arguments, learner) as run:
+        train(learner, run)
+        run.finish()
+    learner.ippo.finish()
+    learner.rows.close()
 
 
 if __name__ == "__main__":

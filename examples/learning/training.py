@@ -1,42 +1,38 @@
-"""Arguments, learning curve and ending that all training examples share."""
+"""Arguments, learning curve, checkpoints and ending that all training examples share."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
-import json
-import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from torch import nn
+import learners
+from results import HELD_OUT, Draw, draw_return, plot, summary, write_json
 
-from aloha_marl import AGENTS, TASKS
+from aloha_marl import AGENTS, Options
 from aloha_marl.arms import SIDES
 from aloha_marl.checks import at_least
-from aloha_marl.cli.console import print_table, progress, progress_bar, report, terminal
+from aloha_marl.cli.console import print_table, progress, progress_bar, terminal
+from aloha_marl.cli.reports import report
 from aloha_marl.evaluation import Evaluation, Interrupted, evaluate
-from aloha_marl.files import atomic, check_writable, part_of, write_text
-from aloha_marl.policies import Policy
+from aloha_marl.files import check_writable, part_of
 from aloha_marl.policies.learned import LearnedPolicy
-from aloha_marl.policies.network import Network
+from aloha_marl.policies.network import NetworkPair
+from aloha_marl.tasks import make_task
 
 OPTIONS: dict[str, Any] = {"control": "joint_delta", "reward": "dense"}
 """Options of the environments that are trained in: small steps, and each arm's own progress."""
 
-HELD_OUT = 100_000
-"""First seed of the evaluation: no training starts from it or from those above."""
+NOT_RECORDED = ("out", "resume", "tensorboard", "lost", "command")
+"""Attributes of the arguments that a result does not depend on."""
 
-Draw = Callable[[Axes, Sequence[Mapping[str, float]]], None]
-"""Draws a learning curve."""
+MAY_CHANGE = ("episodes", "ray_address", "runners")
+"""Arguments that may be others with ``--resume``."""
 
 
 def natural(text: str) -> int:
@@ -49,21 +45,52 @@ def positive(text: str) -> int:
     return at_least(1, "number", int(text))
 
 
+def task_name(text: str) -> str:
+    """The name of a task, also ``module:Class``, for argparse."""
+    try:
+        make_task(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def dense_task(text: str) -> str:
+    """The name of a task that pays the rewards of ``OPTIONS``, for argparse."""
+    try:
+        Options.of(OPTIONS, make_task(task_name(text)))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from error
+    return text
+
+
 def parser(
-    description: str | None, num_envs: int, steps: int | None = None
+    description: str | None, num_envs: int, steps: int | None = None, lost: str = ""
 ) -> argparse.ArgumentParser:
-    """Arguments of every training example, with these defaults; without steps there are none."""
+    """Arguments of every training example.
+
+    Args:
+        description: what the example does.
+        num_envs: default of the number of environments.
+        steps: default of the number of steps; without it there is no such argument.
+        lost: what ``--resume`` can't restore; empty if it continues bit for bit.
+    """
     made = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     add = made.add_argument
-    add("--task", choices=TASKS, default="transfer_cube", help="what is learned")
+    kind = task_name if steps is None else dense_task
+    add("--task", type=kind, default="transfer_cube", help="task to learn, or module:Class")
     if steps is not None:
-        add("--steps", type=positive, default=steps, help="control steps of all environments")
-    add("--num-envs", type=positive, default=num_envs, help="environments side by side")
-    add("--seed", type=natural, default=0, help="of networks, actions and starts")
-    add("--episodes", type=positive, default=100, help="episodes of the evaluation")
-    add("--out", type=Path, default=Path("out"), help="folder for PNG and JSON")
+        add("--steps", type=positive, default=steps, help="control steps, over all environments")
+    add("--num-envs", type=positive, default=num_envs, help="number of environments")
+    add("--seed", type=natural, default=0, help="seed of networks, actions and starts")
+    add("--episodes", type=positive, default=100, help="number of evaluation episodes")
+    add("--out", type=Path, default=Path("out"), help="folder of the results")
+    exactness = f"not restored: {lost}" if lost else "the results are those of an uninterrupted run"
+    text = f"continue from the last checkpoint in --out; {exactness}"
+    add("--resume", action="store_true", help=text)
+    add("--tensorboard", action="store_true", help="write the learning curve for TensorBoard, too")
+    made.set_defaults(lost=lost)
     return made
 
 
@@ -72,15 +99,16 @@ def ppo_parser(
     num_envs: int = 64,
     steps: int = 2_000_000,
     rollout: int | None = 64,
+    lost: str = "",
 ) -> argparse.ArgumentParser:
     """:func:`parser` with the arguments of every PPO; the description's first line is shown."""
-    made = parser((description or "").partition("\n")[0], num_envs, steps)
+    made = parser((description or "").partition("\n")[0], num_envs, steps, lost)
     if rollout is not None:
         text = "steps per environment and update"
         made.add_argument("--rollout", type=positive, default=rollout, help=text)
-    made.add_argument("--batch-size", type=positive, default=512, help="of a gradient step")
+    made.add_argument("--batch-size", type=positive, default=512, help="samples per gradient step")
     made.add_argument("--epochs", type=positive, default=5, help="passes over each rollout")
-    made.add_argument("--learning-rate", type=float, default=3e-4, help="of Adam")
+    made.add_argument("--learning-rate", type=float, default=3e-4, help="step size of Adam")
     made.add_argument("--gamma", type=float, default=0.99, help="discount per step")
     return made
 
@@ -103,166 +131,189 @@ def parse(made: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse
 
 def _recorded(arguments: argparse.Namespace) -> dict[str, Any]:
     """The arguments that a result depends on."""
-    return {
-        name: value for name, value in vars(arguments).items() if name not in ("out", "command")
-    }
-
-
-@dataclasses.dataclass
-class Actor:
-    """One arm's policy, as :func:`aloha_marl.evaluation.evaluate` takes it.
-
-    Attributes:
-        act: (D,) observation to (7,) action.
-    """
-
-    act: Callable[[np.ndarray], np.ndarray]
-    scope: str = "partner"
-    control: str = OPTIONS["control"]
-
-    def __call__(self, observation: np.ndarray) -> np.ndarray:
-        """Acts."""
-        return self.act(observation)
-
-    def reset(self) -> None:
-        """Starts an episode; there is no memory."""
-
-
-def policies(
-    networks: Sequence[nn.Sequential], arguments: argparse.Namespace
-) -> dict[str, LearnedPolicy]:
-    """Perceptrons with rectified linear units as policies that run without PyTorch.
-
-    Args:
-        networks: networks of the left and the right arm, from features to the outputs of a
-            :class:`~aloha_marl.policies.network.Network`.
-        arguments: arguments with task, scope and seed.
-    """
-    made = {}
-    for agent, side, network in zip(AGENTS, SIDES, networks, strict=True):
-        layers = [layer for layer in network if isinstance(layer, nn.Linear)]
-        arrays = tuple(
-            (layer.weight.detach().numpy().T.copy(), layer.bias.detach().numpy().copy())
-            for layer in layers
-        )
-        own = Network(arguments.task, side, arguments.scope, arguments.seed, arrays)
-        made[agent] = LearnedPolicy(own, OPTIONS["control"])
-    return made
-
-
-def draw_return(axes: Axes, curve: Sequence[Mapping[str, float]]) -> None:
-    """Draws the return of an episode over the steps of the training."""
-    axes.plot(*([point[key] for point in curve] for key in ("steps", "episode_return")))
-    axes.set(xlabel="control steps", ylabel="return of an episode, per arm")
+    return {name: value for name, value in vars(arguments).items() if name not in NOT_RECORDED}
 
 
 class Run:
-    """Progress bar, learning curve and ending of a training, in a ``with`` block.
+    """Progress, checkpoints, learning curve and ending of a training, in a ``with`` block.
 
-    What there is of the results is in files named ``.part``, until :meth:`finish` writes the whole. So
-    Ctrl-C, and a kill, lose nothing but the steps since the last point of the curve.
+    Until :meth:`finish` has written the results, what there is of them is in files named ``.part``: the
+    policy, the curve and, for ``--resume``, the whole state at the last point of the curve.
 
     Args:
-        method: name of the method, and of the files.
+        method: name of the method.
         arguments: result of :func:`parse`.
-        total: length of the progress bar; by default the steps of the arguments.
-        bar: False for no bar, if the library has its own.
+        learner: what is trained; with ``--resume`` it gets the state of the last checkpoint.
+        total: steps of the whole training; by default those of the arguments.
+        features: True if the networks read features and give joint steps, False if they read
+            observations and give actions; see :class:`~aloha_marl.policies.network.NetworkPair`.
 
     Attributes:
         curve: a dict of figures per point, with the seconds since the start.
+        steps: steps that were done before, with ``--resume``.
     """
 
     def __init__(
         self,
         method: str,
         arguments: argparse.Namespace,
+        learner: learners.Learner,
         total: int | None = None,
-        bar: bool = True,
+        features: bool = False,
     ):
-        self.method = method
-        self.arguments = arguments
+        self.method, self.arguments = method, arguments
         self.curve: list[dict[str, float]] = []
+        self.steps = 0
+        self._learner, self._features = learner, features
+        self._total = total or arguments.steps
         self._console = terminal()
         self._bar = progress_bar(self._console)
-        self._bar.disable |= not bar
-        self._row = self._bar.add_task("", total=total or arguments.steps)
-        name = f"{method}_{arguments.task}"
-        self._file = arguments.out / f"{name}_{arguments.seed}.json"
-        self._kept: dict[Path, None] = {}  # files with a part of the results, and weights
-        self._weights = [arguments.out / f"{name}_{side}.npz" for side in SIDES]
-        self._start = time.perf_counter(), time.process_time()
+        name = f"{method}_{make_task(arguments.task).name}_{arguments.seed}"
+        self._policy, self._json, self._state = (
+            arguments.out / f"{name}.{suffix}" for suffix in ("npz", "json", "pt")
+        )
+        if arguments.resume:
+            self._resume()
+        self._writer: Any = None
+        if arguments.tensorboard:
+            self._writer = _writer(arguments.out / "tensorboard" / name, self.steps)
+        self._row = self._bar.add_task("", total=self._total, completed=self.steps)
+        spent = self.curve[-1] if self.curve else {}
+        self._start = {name: now - spent.get(name, 0) for name, now in _clocks().items()}
+        self._begun = self._shown = time.monotonic()
 
     def __enter__(self) -> Run:
         self._bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self._bar.stop()
-        if kind is not None and issubclass(kind, KeyboardInterrupt):
-            self.say(f"Interrupted; kept: {', '.join(map(str, self._kept)) or 'nothing yet'}")
+        if self._writer:
+            self._writer.close()
+        while error and not isinstance(error, KeyboardInterrupt):
+            error = error.__context__  # TensorDict raises another error where Ctrl-C meets it
+        if error:
+            kept = ", ".join(map(str, self._parts())) if self.curve else "nothing yet"
+            self.say(f"Interrupted; kept: {kept}")
             sys.exit(130)
 
-    def point(self, steps: int, episode_return: float, **figures: float) -> None:
-        """Adds a point to the curve of reinforcement learning and moves the progress bar.
+    def point(self, steps: int, episodes: Mapping[str, float], **figures: float) -> None:
+        """Adds a point to the curve, writes a checkpoint and shows progress.
 
         Args:
-            steps: control steps so far, of all environments together.
-            episode_return: return of an episode, per arm, the mean of late episodes.
+            steps: steps so far.
+            episodes: figures of the last episodes, see :meth:`rows.Rows.figures`; before the first has
+                ended there are none, and no point.
             **figures: others, such as a loss.
         """
-        self.record(steps=steps, episode_return=episode_return, **figures)
-        self.show(steps, f"return {episode_return:.3f}")
+        if episodes:
+            times = {name: now - self._start[name] for name, now in _clocks().items()}
+            figures = {**episodes, **figures, **times}
+            figures = {name: v if type(v) is int else float(v) for name, v in figures.items()}
+            self.curve.append({"steps": steps, **figures})
+            with contextlib.suppress(OSError):  # a full disk may have room again at the end
+                self._checkpoint(steps)
+            for name, value in figures.items() if self._writer else ():
+                self._writer.add_scalar(name.replace("_", "/", 1), value, steps)
+        self.show(steps, summary(episodes))
 
-    def record(self, **figures: float) -> None:
-        """Adds a point to the curve."""
-        wall, cpu = self._start
-        figures["wall_seconds"] = time.perf_counter() - wall
-        figures["cpu_seconds"] = time.process_time() - cpu
-        plain = {
-            name: value if type(value) is int else float(value) for name, value in figures.items()
-        }
-        self.curve.append(plain)
-        with contextlib.suppress(OSError):  # a full disk may have room again at the end
-            self._write(part_of(self._file))
-
-    def checkpoint(self, learned: Mapping[str, Policy]) -> None:
-        """Writes the weights of policies in the middle of the training."""
-        with contextlib.suppress(OSError):
-            self._save(learned, [part_of(path) for path in self._weights])
-
-    def show(self, done: int, text: str) -> None:
-        """Moves the progress bar to that many steps."""
-        self._bar.update(self._row, completed=done, description=f"{self.method}: {text}")
+    def show(self, steps: int, text: str = "") -> None:
+        """Moves the progress bar; where there is no terminal, prints a line every ten seconds."""
+        self._bar.update(self._row, completed=steps, description=f"{self.method}: {text}")
+        now = time.monotonic()
+        if self._console.is_terminal or now < self._shown + 10:
+            return
+        self._shown = now
+        left = (now - self._begun) * (self._total - steps) / max(1, steps - self.steps)
+        text = f"{text}, " if text else ""
+        left = timedelta(seconds=round(left))
+        self.say(f"{steps:,} of {self._total:,} steps, {text}{left} left")
 
     def say(self, text: str) -> None:
         """Prints a line above the progress bar."""
         self._console.print(text, markup=False, soft_wrap=True)
 
-    def finish(self, learned: Mapping[str, Policy], draw: Draw = draw_return) -> None:
-        """Evaluates, prints the table of `aloha-marl eval` and writes a JSON, its picture and weights.
+    def finish(self, draw: Draw = draw_return) -> None:
+        """Saves the policy, evaluates it, prints the table of `aloha-marl eval`, writes JSON and PNG.
 
         Args:
-            learned: agent -> policy.
             draw: draws the learning curve.
         """
         self._bar.stop()
         task, episodes = self.arguments.task, self.arguments.episodes
-        saved = self._save(learned, self._weights)
+        self._pair().save(self._policy)
         try:
             with progress(self._console, task, episodes) as done:
                 seeds = range(HELD_OUT, HELD_OUT + episodes)
-                result = evaluate(task, learned, seeds, policy_name=self.method, on_episode=done)
+                result = evaluate(
+                    task, self.policies(), seeds, policy_name=self.method, on_episode=done
+                )
         except Interrupted as stop:
-            self._write(part_of(self._file), stop.result)
+            self._write(part_of(self._json), stop.result)
             raise
-        self._write(self._file, result)
-        picture = self._file.with_suffix(".png")
-        self._plot(picture, draw)
-        for path in (self._file, *self._weights):
-            part_of(path).unlink(missing_ok=True)
+        self._write(self._json, result)
+        picture = self._json.with_suffix(".png")
+        title = f"{self.method} on {task}, seed {self.arguments.seed}"
+        plot(picture, title, self.curve, draw)
+        for path in self._parts():
+            path.unlink()
         print_table(self._console, report(result))
-        for file in (self._file, picture, *saved):
+        for file in (self._json, picture, self._policy):
             self.say(str(file))
+
+    def policies(self) -> dict[str, LearnedPolicy]:
+        """Agent -> policy as it is now, without PyTorch."""
+        pair = self._pair()
+        return {
+            agent: LearnedPolicy(pair, side, OPTIONS["control"])
+            for agent, side in zip(AGENTS, SIDES, strict=True)
+        }
+
+    def _pair(self) -> NetworkPair:
+        """The policy as it is now."""
+        arguments, made = self.arguments, self._learner.networks()
+        return NetworkPair(
+            make_task(arguments.task),
+            getattr(arguments, "scope", "partner"),
+            dict(zip(SIDES, made if len(made) > 1 else (*made, *made), strict=True)),
+            self._features,
+            None if self._features else OPTIONS["control"],
+            self.method,
+            arguments.seed,
+        )
+
+    def _parts(self) -> list[Path]:
+        """The files of the last checkpoint."""
+        parts = map(part_of, (self._policy, self._json, self._state))
+        return [path for path in parts if path.exists()]
+
+    def _checkpoint(self, steps: int) -> None:
+        """Writes state, policy and curve."""
+        learners.save(
+            part_of(self._state),
+            arguments=_recorded(self.arguments),
+            steps=steps,
+            curve=self.curve,
+            learner=self._learner.state_dict(),
+        )
+        self._pair().save(part_of(self._policy))
+        self._write(part_of(self._json))
+
+    def _resume(self) -> None:
+        """Restores the last checkpoint."""
+        path, given = part_of(self._state), _recorded(self.arguments)
+        try:
+            saved = learners.load(path)
+            for name, value in saved["arguments"].items():
+                if name not in MAY_CHANGE and value != given.get(name):
+                    raise ValueError(f"{path} has {name}={value!r}, not {given.get(name)!r}")
+        except ValueError as error:
+            _refuse(f"--resume: {error}")
+        self.steps, self.curve = saved["steps"], saved["curve"]
+        self._learner.load_state_dict(saved["learner"])
+        learners.restore_generators(saved["generators"])
+        lost = f"; not restored: {self.arguments.lost}" if self.arguments.lost else ""
+        self.say(f"resumed {path} at step {self.steps:,}{lost}")
 
     def _write(self, path: Path, result: Evaluation | None = None) -> None:
         """Writes the curve so far, and an evaluation."""
@@ -270,38 +321,26 @@ class Run:
             "method": self.method,
             "command": self.arguments.command,
             "arguments": _recorded(self.arguments),
-            "torch": metadata.version("torch"),
-            "cpus": os.cpu_count(),
             "curve": self.curve,
-            **({"evaluation": _shortened(result)} if result else {}),
         }
-        write_text(path, json.dumps(content, indent=1) + "\n")
-        self._kept[path] = None
-
-    def _save(self, learned: Mapping[str, Policy], paths: Sequence[Path]) -> list[Path]:
-        """Writes the weights of learned policies, if they have any; returns the files."""
-        saved = []
-        for policy, path in zip(learned.values(), paths, strict=True):
-            if isinstance(policy, LearnedPolicy):
-                policy.network.save(path)
-                self._kept[path] = None
-                saved.append(path)
-        return saved
-
-    def _plot(self, path: Path, draw: Draw) -> None:
-        """Writes the picture of the learning curve."""
-        figure = Figure(figsize=(6, 4), layout="constrained")
-        axes = figure.add_subplot()
-        draw(axes, self.curve)
-        axes.set_title(f"{self.method} on {self.arguments.task}, seed {self.arguments.seed}")
-        axes.grid(alpha=0.3)
-        with atomic(path) as aside:
-            figure.savefig(aside, dpi=120)
+        write_json(path, content, result)
 
 
-def _shortened(result: Evaluation) -> dict[str, Any]:
-    """An evaluation as JSON, with the reasons of failed episodes in place of all episodes."""
-    content = json.loads(result.to_json())
-    del content["episodes"], content["seeds"]
-    failures = {episode.seed: episode.reason for episode in result.episodes if not episode.success}
-    return {**content, "first_seed": HELD_OUT, "failures": failures}
+def _clocks() -> dict[str, float]:
+    """Wall time and CPU time [s] of this process."""
+    return {"wall_seconds": time.perf_counter(), "cpu_seconds": time.process_time()}
+
+
+def _refuse(text: str) -> NoReturn:
+    """Ends with a line and the exit code of a bad argument."""
+    print(f"Error: {text}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _writer(folder: Path, steps: int) -> Any:
+    """A writer for TensorBoard, which forgets what an earlier training wrote after those steps."""
+    try:
+        from tensorboardX import SummaryWriter
+    except ModuleNotFoundError:
+        _refuse("--tensorboard needs tensorboardX: pip install tensorboardX")
+    return SummaryWriter(str(folder), purge_step=steps + 1 if steps else 0)

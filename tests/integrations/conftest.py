@@ -10,8 +10,9 @@ THEIRS = (
     r"ignore::DeprecationWarning:torchrl(\..*)?",
     "ignore:.* inherits from WeightUpdaterBase is deprecated:DeprecationWarning",
     "ignore:MakeEvolvable will be deprecated:DeprecationWarning",
+    "ignore:.*Overriding environment rllib-multi-agent-env-v0:UserWarning",
 )
-"""Warnings of libraries that use deprecated parts of their own."""
+"""Warnings of libraries about parts of their own."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import pytest
+
+from aloha_marl.simulation.readings import Readings
+from aloha_marl.tasks import TASKS, TransferCube
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples" / "learning"
 PPO = ("--steps", "2048", "--num-envs", "4", "--episodes", "1", "--rollout", "128")
@@ -21,6 +29,61 @@ IMITATE += ("--updates", "30", "--last-updates", "30", "--batch-size", "64", "--
 TIMES = {"wall_seconds", "cpu_seconds", "policy", "physics", "learning", "assessment"}
 """Figures of a learning curve that differ between runs with the same seed."""
 
+KILLED = """
+import os, runpy, signal, sys
+del sys.argv[0]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
+import training
+point = training.Run.point
+def last(run, *args, **figures):
+    point(run, *args, **figures)
+    if run.curve:
+        os.kill(os.getpid(), signal.SIGKILL)
+training.Run.point = last
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""A program that runs an example until its first checkpoint."""
+
+
+class Turn(TransferCube):
+    """Pays each arm for turning its waist to the left, up to 1.5 rad."""
+
+    name = "turn"
+    terms = {"turn": (1, 1)}
+
+    def progress(self, readings: Readings, stage: np.ndarray, memory: np.ndarray) -> np.ndarray:
+        return np.clip(readings["joint_pos"][:, :, :1] / 1.5, 0, 1)
+
+
+def trained(name: str, *arguments: str) -> tuple[Any, list[dict[str, float]]]:
+    """Trains an example in this process; returns its learner and the learning curve."""
+    module = importlib.import_module(name)
+    parsed = module.parse(arguments)
+    learner = module.Learner(parsed)
+    with module.training.Run("test", parsed, learner) as run:
+        module.train(learner, run)
+    return learner, run.curve
+
+
+def learned(name: str, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> float:
+    """Trains an example, in this process, for short episodes of :class:`Turn`.
+
+    Returns:
+        By how much the return of an episode rises from the first point of the curve to the last.
+    """
+    monkeypatch.setitem(TASKS, "turn", Turn)
+    monkeypatch.setitem(importlib.import_module(name).training.OPTIONS, "max_cycles", 30)
+    _, curve = trained(name, "--task", "turn", *arguments)
+    return curve[-1]["episode_return"] - curve[0]["episode_return"]
+
+
+def kill(name: str, out: Path, *arguments: str) -> None:
+    """Runs an example and kills it after the first point of the curve."""
+    script = str(EXAMPLES / f"{name}.py")
+    command = [sys.executable, "-c", KILLED, script, "--out", str(out), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
 
 def run(name: str, out: Path, *arguments: str) -> dict[str, Any]:
     """Runs an example as its user does; returns its JSON file.
@@ -34,6 +97,7 @@ def run(name: str, out: Path, *arguments: str) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "95 % interval" in done.stdout  # the table of `aloha-marl eval`
+    assert not [*out.glob("*.part.*")]
     (result,) = out.glob("*.json")
     assert result.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     return json.loads(result.read_text())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -13,7 +12,6 @@ import numpy as np
 import pytest
 import smoke
 import torch
-import train_benchmarl
 from tensordict import TensorDict
 from torchrl.envs.utils import ExplorationType, check_env_specs, set_exploration_type
 
@@ -78,13 +76,18 @@ def test_specs(task: str) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["mappo", "ippo"])
-def test_an_arm_acts_by_its_own_observation(algorithm: str, tmp_path: Path) -> None:
-    """One arm at a time acts as both do together."""
-    arguments = [*smoke.PPO, "--algorithm", algorithm, "--out", str(tmp_path)]
-    policy = train_benchmarl.build(train_benchmarl.parse(arguments)).policy
-    seen = torch.randn(1, len(AGENTS), 59)
+def test_networks(algorithm: str) -> None:
+    """They act as BenchMARL's policy does."""
+    learner, _ = smoke.trained("train_benchmarl", *smoke.PPO, "--algorithm", algorithm)
+    seen = learner.rows.observations()
+    both = torch.from_numpy(np.stack([seen[agent] for agent in AGENTS], axis=1))
     with torch.no_grad(), set_exploration_type(ExplorationType.DETERMINISTIC):
-        both = policy(TensorDict({"arms": {"observation": seen}}, 1))
-    for arm in range(len(AGENTS)):
-        acted = train_benchmarl.act(policy, arm, seen[0, arm].numpy())
-        np.testing.assert_allclose(acted, both["arms", "action"][0, arm], atol=1e-6)
+        acted = learner.experiment.policy(TensorDict({"arms": {"observation": both}}, len(both)))
+    for arm, (agent, network) in enumerate(zip(AGENTS, learner.networks(), strict=True)):
+        np.testing.assert_allclose(network(seen[agent]), acted["arms", "action"][:, arm], atol=1e-5)
+
+
+def test_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is paid is done more."""
+    arguments = ("--steps", "8192", "--num-envs", "16", "--rollout", "32", "--batch-size", "128")
+    assert smoke.learned("train_benchmarl", monkeypatch, *arguments) > 0.1

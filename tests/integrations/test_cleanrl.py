@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
+import learners
 import numpy as np
 import pytest
 import smoke
@@ -27,10 +29,8 @@ def parse(*arguments: str) -> argparse.Namespace:
 
 def learner(*arguments: str) -> tuple[Any, Any]:
     """One that has learned nothing yet, and its environments."""
-    parsed = parse(*arguments)
-    torch.manual_seed(parsed.seed)
-    play = cleanrl.Play(parsed, parsed.num_envs, 0, parsed.restarts)
-    return cleanrl.Learner(parsed, play, cleanrl.Stopwatch()), play
+    made = cleanrl.Learner(parse(*arguments))
+    return made, made.play
 
 
 @pytest.mark.parametrize("critic", ["own", "central"])
@@ -38,16 +38,15 @@ def learner(*arguments: str) -> tuple[Any, Any]:
 def test_trains(task: str, critic: str, tmp_path: Path) -> None:
     """All losses are finite, every parameter moves, the curve goes to the end."""
     arguments = parse("--task", task, "--critic", critic, "--out", str(tmp_path))
-    torch.manual_seed(arguments.seed)
-    made, play = learner("--task", task, "--critic", critic)
+    made = cleanrl.Learner(arguments)
     before = [weight.clone() for weight in made.weights]
-    with training.Run("test", arguments) as run:
-        trained, seconds = cleanrl.train(run)
-    assert not any(map(torch.equal, before, trained.weights))
+    with training.Run("test", arguments, made, features=True) as run:
+        cleanrl.train(made, run)
+    assert not any(map(torch.equal, before, made.weights))
     assert [point["steps"] for point in run.curve] == [1024, 2048]
     assert all(math.isfinite(value) for point in run.curve for value in point.values())
-    assert set(seconds) == PARTS
-    play.close()
+    assert set(made.watch.seconds) == PARTS
+    made.play.close()
 
 
 @pytest.mark.parametrize("arm", range(len(AGENTS)))
@@ -126,6 +125,25 @@ def test_starts_half_way() -> None:
     play.close()
 
 
+def test_starts_are_kept(tmp_path: Path) -> None:
+    """After a resumption the same states are drawn."""
+    made, other = (cleanrl.Play(parse("--restarts", "1"), 8, 0, restarts=1) for _ in range(2))
+    for level, size in ((3, 2), (7, 1)):
+        states = (made.core.get_state(np.array([row])) for row in range(size))
+        made.starts.levels[level] = [*states]
+    learners.save(tmp_path / "state.pt", play=made.state_dict())
+    other.load_state_dict(learners.load(tmp_path / "state.pt")["play"])
+    for _ in range(20):
+        one, two = made.starts.draw(), other.starts.draw()
+        assert one is not None
+        assert two is not None
+        for name, values in vars(one).items():
+            np.testing.assert_array_equal(values, vars(two)[name])
+            assert values.dtype == vars(two)[name].dtype
+    made.close()
+    other.close()
+
+
 def test_central_critics_to_the_end(tmp_path: Path) -> None:
     """The command with them writes its results, too, and how to repeat them."""
     result = smoke.run("train_cleanrl", tmp_path, *smoke.CLEANRL, "--critic", "central")
@@ -134,5 +152,99 @@ def test_central_critics_to_the_end(tmp_path: Path) -> None:
         "python examples/learning/train_cleanrl.py --task transfer_cube"
     )
     assert "--critic central" in result["command"]
-    policy = load_file(tmp_path / "mappo_transfer_cube_left.npz", "transfer_cube", "left")
-    assert policy.network.side == "left"
+    load_file(tmp_path / "mappo_transfer_cube_0.npz", "transfer_cube", "left")
+
+
+def test_networks() -> None:
+    """NumPy acts as PyTorch does."""
+    made, play = learner()
+    inputs = play.inputs()
+    acted = [network(own) for network, own in zip(made.networks(), inputs, strict=True)]
+    np.testing.assert_allclose(acted, made.act(inputs), atol=1e-5)
+    play.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--seed", "1"), "ippo_transfer_cube_1.part.pt does not exist"),
+        (("--width", "64"), "ippo_transfer_cube_0.part.pt has width=128, not 64"),
+    ],
+)
+def test_nothing_to_resume(
+    arguments: tuple[str, ...], text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The line names the file, and what differs; nothing is overwritten."""
+    out = ("--out", str(tmp_path))
+    smoke.kill("train_cleanrl", tmp_path, *smoke.CLEANRL)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    parsed = parse(*arguments, *out, "--resume")
+    with pytest.raises(SystemExit) as stop:
+        training.Run("ippo", parsed, cleanrl.Learner(parsed))
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == f"Error: --resume: {tmp_path}/{text}\n"
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_what_is_no_checkpoint(tmp_path: Path) -> None:
+    """It is refused, and code in it is not run."""
+    path = tmp_path / "state.pt"
+    for content in ({"generators": Path("somewhere")}, {"weights": torch.zeros(3)}, torch.zeros(3)):
+        torch.save(content, path)
+        with pytest.raises(ValueError, match=r"state\.pt is no checkpoint"):
+            learners.load(path)
+    path.write_text("weights")
+    with pytest.raises(ValueError, match=r"state\.pt is no checkpoint"):
+        learners.load(path)
+
+
+def test_progress_without_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line at most every ten seconds, with the time that is left."""
+    made, play = learner()
+    clock = iter([100, 105, 111, 112, 125])
+    monkeypatch.setattr(training.time, "monotonic", lambda: next(clock))
+    run = training.Run("ippo", parse("--steps", "1000"), made, features=True)
+    for steps in (50, 110, 120, 250):
+        run.show(steps, "return 0.1")
+    assert capsys.readouterr().out.splitlines() == [
+        "110 of 1,000 steps, return 0.1, 0:01:29 left",
+        "250 of 1,000 steps, return 0.1, 0:01:15 left",
+    ]
+    play.close()
+
+
+def test_tensorboard_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The line says what to install."""
+    made, play = learner()
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(SystemExit) as stop:
+        training.Run("ippo", parse("--tensorboard"), made)
+    assert stop.value.code == 2
+    assert (
+        capsys.readouterr().err
+        == "Error: --tensorboard needs tensorboardX: pip install tensorboardX\n"
+    )
+    play.close()
+
+
+def test_interrupt_inside_a_library(capsys: pytest.CaptureFixture[str]) -> None:
+    """An error that a library makes of Ctrl-C is taken for it, others are not."""
+    made, play = learner()
+
+    def of_a_library() -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("not permitted")
+
+    with pytest.raises(SystemExit) as stop, training.Run("ippo", parse(), made):
+        of_a_library()
+    assert stop.value.code == 130
+    assert capsys.readouterr().out == "Interrupted; kept: nothing yet\n"
+    with pytest.raises(RuntimeError, match="permitted"), training.Run("ippo", parse(), made):
+        raise RuntimeError("not permitted")
+    play.close()

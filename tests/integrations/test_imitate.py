@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import imitate
+import learners
 import numpy as np
 import pytest
 import smoke
 import torch
 import training
 
-from aloha_marl import AGENTS, TASKS
+from aloha_marl import AGENTS, TASKS, datasets
 from aloha_marl.core.observations import Layout
+from aloha_marl.datasets import Plan, Recorder
 
 
 @pytest.mark.parametrize("scope", ["partner", "local"])
@@ -20,13 +23,16 @@ from aloha_marl.core.observations import Layout
 def test_trains(task: str, scope: str) -> None:
     """The experts' episodes end in success, samples add up, losses fall."""
     arguments = imitate.parse([*smoke.IMITATE, "--task", task, "--scope", scope])
-    with training.Run("test", arguments, imitate.total(arguments)) as run:
-        policies = imitate.train(run)
+    learner = imitate.Learner(arguments)
+    with training.Run("test", arguments, learner, imitate.total(arguments), features=True) as run:
+        imitate.train(learner, run)
     curve = run.curve
     assert [point["samples_per_arm"] for point in curve] == [600, 680, 760]
     assert curve[0]["successes"] == curve[0]["episodes"] >= 3
+    assert curve[-1]["steps"] == imitate.total(arguments)
     assert all(math.isfinite(point["loss"]) for point in curve)
-    assert {policy.scope for policy in policies.values()} == {scope}
+    assert {policy.scope for policy in run.policies().values()} == {scope}
+    learner.rows.close()
 
 
 def test_learner_fits() -> None:
@@ -39,14 +45,32 @@ def test_learner_fits() -> None:
     inputs, labels = experience.tensors()
     assert labels.shape == (2, 32, 7)
     assert set(labels[..., 6].unique().tolist()) <= {-1.0, 1.0}
-    learner = imitate.Learner(0, 1e-3, 32, inputs)
+    learner = imitate.Students(0, 1e-3, 32, inputs)
     before = [p.clone() for network in learner.networks for p in network.parameters()]
     losses = list(learner.learn((inputs, labels), 200))
     after = [p for network in learner.networks for p in network.parameters()]
     assert losses[-1] < losses[0] / 10
     assert not any(torch.equal(old, new) for old, new in zip(before, after, strict=True))
-    policies = training.policies(learner.networks, imitate.parse(smoke.IMITATE))
-    for arm, policy in enumerate(policies.values()):
+    for own, seen_by_arm in zip(learner.networks, inputs, strict=True):
         with torch.no_grad():
-            want = learner.networks[arm](inputs[arm]).numpy()
-        np.testing.assert_allclose(policy.network(inputs[arm].numpy()), want, atol=1e-4)
+            want = own(seen_by_arm).numpy()
+        np.testing.assert_allclose(learners.network(own)(seen_by_arm.numpy()), want, atol=1e-4)
+
+
+def test_learns_from_recordings(tmp_path: Path) -> None:
+    """Recorded observations and actions are samples; those of another control mode are refused."""
+    plan = Plan("transfer_cube", tmp_path / "demos", quality="none", control=imitate.CONTROL)
+    steps = sum(result.steps for result in Recorder(plan, 2).record(iter(range(2))))
+    experience = imitate.Experience("transfer_cube", "partner")
+    experience.add_demos(str(plan.folder))
+    inputs, labels = experience.tensors()
+    assert inputs.shape[:2] == labels.shape[:2] == (2, steps)
+    # The experts label what they observe with the same actions.
+    again = imitate.Experience("transfer_cube", "partner")
+    for episode in datasets.open(plan.folder):
+        again.add({agent: arm["observations"][:-1] for agent, arm in episode.per_arm().items()})
+    assert all(map(torch.equal, experience.tensors(), again.tensors()))
+    (path,) = [episode.path for episode in datasets.open(plan.folder)][:1]
+    arguments = imitate.parse([*smoke.IMITATE, "--task", "insertion", "--demos", str(path)])
+    with pytest.raises(ValueError, match="has task='transfer_cube', not 'insertion'"):
+        imitate.Learner(arguments)

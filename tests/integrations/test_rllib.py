@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
+import learners
 import numpy as np
 import pytest
+import ray
 import smoke
+import torch
+import train_rllib
 from helpers import SMALL, assert_alike
 
 import aloha_marl
 from aloha_marl import AGENTS
+from aloha_marl.arms import ACTION_SIZE
 from aloha_marl.integrations.rllib import AlohaEnv
 
 SHORT: dict[str, Any] = {"max_cycles": 7, "reward": "dense", "credit": "individual", **SMALL}
@@ -73,3 +78,60 @@ def test_example_in_processes(tmp_path: Path) -> None:
     content = smoke.run("train_rllib", tmp_path, *smoke.RLLIB, "--runners", "1")
     assert content["curve"][-1]["steps"] == 2000
     assert content["evaluation"]["summary"]["episodes"] == 1
+
+
+@pytest.fixture
+def processes() -> Iterator[None]:
+    """Ends Ray's processes."""
+    yield
+    ray.shutdown()
+
+
+class Early(AlohaEnv):
+    """Every episode reaches stage 3 in its tenth step, and then falls back."""
+
+    def step(self, action_dict: dict[str, np.ndarray]) -> tuple[Any, ...]:
+        *results, infos = super().step(action_dict)
+        stage = 3 if self.par_env.core.progress.elapsed[0] == 10 else 0
+        return *results, {agent: info | {"stage": stage} for agent, info in infos.items()}
+
+
+@pytest.mark.usefixtures("processes")
+def test_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its episodes count by their highest stage, and the network acts as RLlib's policy does."""
+    monkeypatch.setattr(train_rllib, "AlohaEnv", Early)
+    learner, curve = smoke.trained("train_rllib", *smoke.RLLIB)
+    assert [curve[-1][f"stage_{stage}"] for stage in range(1, 5)] == [1, 1, 1, 0]
+    env = aloha_marl.parallel_env(**train_rllib.training.OPTIONS)
+    seen = np.stack([*env.reset(seed=0)[0].values()])
+    with torch.no_grad():
+        means = learner.algorithm.get_module("shared").forward_inference(
+            {"obs": torch.from_numpy(seen)}
+        )["action_dist_inputs"][:, :ACTION_SIZE]
+    np.testing.assert_allclose(learner.networks()[0](seen), means, atol=1e-5)
+
+
+@pytest.mark.usefixtures("processes")
+def test_checkpoint(tmp_path: Path) -> None:
+    """It holds the networks, the optimizer and the number of steps."""
+    file, arguments = tmp_path / "state.pt", train_rllib.parse(smoke.RLLIB)
+    learner = train_rllib.Learner(arguments)
+    learner.algorithm.train()
+    saved = learner.state_dict()
+    learners.save(file, learner=saved)
+    learner.close()
+    arguments.resume = True
+    again = train_rllib.Learner(arguments)
+    again.load_state_dict(learners.load(file)["learner"])
+    for part in ("rl_module", "optimizer"):
+        got, want = (each["learner_group"]["learner"][part] for each in (again.state_dict(), saved))
+        assert_alike(got, want)
+    assert again.algorithm.train()["num_env_steps_sampled_lifetime"] == 2000
+
+
+@pytest.mark.usefixtures("processes")
+def test_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is paid is done more."""
+    arguments = ("--steps", "8000", "--num-envs", "8", "--runners", "0", "--learning-rate", "1e-3")
+    arguments += ("--batch", "1000", "--batch-size", "250")
+    assert smoke.learned("train_rllib", monkeypatch, *arguments) > 0.1

@@ -54,33 +54,33 @@ def test_training_outlives_a_node(cluster: Cluster, tmp_path: Path) -> None:
     victim = next(iter(cluster.worker_nodes))
 
     class Run(train_rllib.training.Run):
-        def point(self, *figures: float, **others: float) -> None:
-            super().point(*figures, **others)
-            if len(self.curve) == 1:
+        def point(self, steps: int, *figures: Any, **others: float) -> None:
+            super().point(steps, *figures, **others)
+            if steps == 1000:
                 cluster.remove_node(victim, allow_graceful=False)
                 cluster.add_node(**NODE)
 
     quick = ("--steps", "6000", "--batch", "1000", "--batch-size", "500", "--num-envs", "2")
     address = ("--runners", "2", "--ray-address", cluster.address)
     arguments = train_rllib.parse([*quick, *address, "--out", str(tmp_path)])
-    algorithm = train_rllib.build(arguments)
+    learner = train_rllib.Learner(arguments)
     try:
-        runners = algorithm.env_runner_group
+        runners = learner.algorithm.env_runner_group
         before = runners.foreach_env_runner(node_of, local_env_runner=False)
         assert sorted(before) == sorted(node.node_id for node in cluster.worker_nodes)
         assert victim.node_id in before
-        with Run("rllib", arguments) as run:
-            train_rllib.train(algorithm, run)
+        with Run("rllib", arguments, learner) as run:
+            train_rllib.train(learner, run)
         assert victim not in cluster.worker_nodes
         assert run.curve[-1]["steps"] >= 6000
         until = time.monotonic() + PATIENCE
         while runners.num_healthy_remote_workers() < 2:
             assert time.monotonic() < until
-            algorithm.train()
+            learner.algorithm.train()
         after = runners.foreach_env_runner(node_of, local_env_runner=False)
         assert sorted(after) == sorted(node.node_id for node in cluster.worker_nodes)
     finally:
-        algorithm.stop()
+        learner.algorithm.stop()
 
 
 class Trap:
@@ -171,7 +171,7 @@ def test_nobody_there() -> None:
     """The message names the command that starts a cluster, and comes at once: Ray is not even asked."""
     text = run("--ray", NOBODY, code=1)
     with pytest.raises(SystemExit) as told:
-        train_rllib.build(train_rllib.parse(["--ray-address", NOBODY]))
+        train_rllib.Learner(train_rllib.parse(["--ray-address", NOBODY]))
     for message in (text, str(told.value)):
         assert f"no Ray cluster at '{NOBODY}'" in message
         assert "Connection refused" in message

@@ -10,6 +10,7 @@ from typing import Any
 import cloudpickle
 import numpy as np
 import pytest
+import smoke
 from doors import spoil
 from helpers import SMALL, assert_alike
 from stable_baselines3 import PPO
@@ -306,3 +307,20 @@ def test_pictures_can_be_learned_from() -> None:
     model = PPO("MultiInputPolicy", env, n_steps=4, batch_size=8, n_epochs=1, device="cpu")
     model.learn(4 * env.num_envs)
     assert model.num_timesteps == 4 * env.num_envs
+
+
+def test_networks() -> None:
+    """They act as SB3's policy does, on normalised observations."""
+    learner, _ = smoke.trained("train_sb3", *smoke.PPO)
+    (network,) = learner.networks()
+    for seen in learner.rows.observations().values():
+        normalized = learner.model.get_vec_normalize_env().normalize_obs(seen)
+        acted, _ = learner.model.predict(normalized, deterministic=True)
+        np.testing.assert_allclose(np.clip(network(seen), -1, 1), acted, atol=1e-5)
+    learner.rows.close()
+
+
+def test_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is paid is done more."""
+    arguments = ("--steps", "12288", "--num-envs", "16", "--learning-rate", "0.001")
+    assert smoke.learned("train_sb3", monkeypatch, *arguments, "--batch-size", "256") > 0.1

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+import smoke
 import torch
 import train_skrl
+from rows import Rows
 
 from aloha_marl import AGENTS, AlohaVectorEnv
 from aloha_marl.arms import ACTION_SIZE
@@ -15,7 +18,9 @@ N = 3
 
 def test_last_observations(task: str, rng: np.random.Generator) -> None:
     """Over several episodes all is the batch's; the infos hold the last observation of each episode."""
-    arms = train_skrl.Arms(AlohaVectorEnv(task, N, **SHORT), seed=4)
+    rows = Rows(task, N, **SHORT)
+    rows.reset(seed=4)
+    arms = train_skrl.Arms(rows)
     batch = AlohaVectorEnv(task, N, autoreset_mode="Disabled", **SHORT)
     seen, _ = arms.reset()
     want, _ = batch.reset(seed=4)
@@ -40,3 +45,21 @@ def test_last_observations(task: str, rng: np.random.Generator) -> None:
             ended += over.sum()
             want, _ = batch.reset(options={"reset_mask": over})
     assert ended == 2 * N
+
+
+def test_networks() -> None:
+    """They act as skrl's policies do."""
+    learner, _ = smoke.trained("train_skrl", *smoke.PPO)
+    seen = learner.env.reset()[0]
+    with torch.no_grad():
+        acted = learner.act(seen, learner.env.state(), timestep=0, timesteps=1)[1]
+    for agent, network in zip(AGENTS, learner.networks(), strict=True):
+        np.testing.assert_allclose(
+            network(seen[agent].numpy()), acted[agent]["mean_actions"], atol=1e-5
+        )
+
+
+def test_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is paid is done more."""
+    arguments = ("--steps", "8192", "--num-envs", "16", "--rollout", "32", "--batch-size", "128")
+    assert smoke.learned("train_skrl", monkeypatch, *arguments) > 0.1

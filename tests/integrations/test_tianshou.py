@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import smoke
+import torch
 import train_tianshou
 
 from aloha_marl import AGENTS, AlohaVectorEnv
@@ -17,7 +19,7 @@ def test_rows_are_the_arms(monkeypatch: pytest.MonkeyPatch) -> None:
     cycles = 7
     monkeypatch.setitem(train_tianshou.training.OPTIONS, "max_cycles", cycles)
     options = ("--num-envs", str(N), "--rollout", str(STEPS), "--seed", "4")
-    _, collector = train_tianshou.build(train_tianshou.parse(options))
+    collector = train_tianshou.Learner(train_tianshou.parse(options)).collector
     collector.collect(n_step=STEPS * N * len(AGENTS))
     rows, _ = collector.buffer.sample(0)
     batch = AlohaVectorEnv(
@@ -43,3 +45,21 @@ def test_rows_are_the_arms(monkeypatch: pytest.MonkeyPatch) -> None:
         if truncated[AGENTS[0]].all():
             assert step % cycles == cycles - 1
             seen, _ = batch.reset()
+
+
+def test_networks() -> None:
+    """They act as Tianshou's do."""
+    learner, _ = smoke.trained("train_tianshou", *smoke.PPO)
+    for (agent, seen), network in zip(
+        learner.rows.observations().items(), learner.networks(), strict=True
+    ):
+        with torch.no_grad():
+            (mean, _), _ = learner.algorithm.get_algorithm(agent).policy.actor(seen)
+        np.testing.assert_allclose(network(seen), mean, atol=1e-5)
+    learner.rows.close()
+
+
+def test_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is paid is done more."""
+    arguments = ("--steps", "12288", "--num-envs", "16", "--learning-rate", "0.001")
+    assert smoke.learned("train_tianshou", monkeypatch, *arguments, "--batch-size", "256") > 0.1

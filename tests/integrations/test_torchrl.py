@@ -10,6 +10,7 @@ from typing import Any
 import cloudpickle
 import numpy as np
 import pytest
+import smoke
 import torch
 import train_torchrl
 from helpers import SMALL
@@ -235,25 +236,27 @@ def test_pettingzoo_wrapper(task: str, metrics: bool, rng: np.random.Generator) 
 
 def test_example_explores() -> None:
     """TorchRL's policies act at random only when asked to; the one that is trained does."""
-    mappo = train_torchrl.build(train_torchrl.parse(["--num-envs", "4"]))
-    now = mappo.env.reset()
-    first, second = (mappo.policy(now.clone())["arms", "action"] for _ in range(2))
+    learner = train_torchrl.Learner(train_torchrl.parse(["--num-envs", "4"]))
+    first, second = (learner.policy(learner.now.clone())["arms", "action"] for _ in range(2))
     assert (first - second).abs().mean() > 0.3
 
 
-def test_an_arm_acts_by_its_own_observation(rng: np.random.Generator) -> None:
-    """One arm at a time acts as both do together."""
-    policy = train_torchrl.build(train_torchrl.parse(["--num-envs", "4"])).policy
-    seen = rng.normal(size=(len(AGENTS), 59)).astype(np.float32)
-    with (
-        torch.no_grad(),
-        set_exploration_type(ExplorationType.DETERMINISTIC),
-    ):
-        both = policy(TensorDict({"arms": {"observation": torch.from_numpy(seen)}}))
-    for arm in range(len(AGENTS)):
+def test_networks() -> None:
+    """They act as TorchRL's policy does."""
+    learner, _ = smoke.trained("train_torchrl", *smoke.PPO)
+    with torch.no_grad(), set_exploration_type(ExplorationType.DETERMINISTIC):
+        acted = learner.policy(learner.now.clone())["arms", "action"]
+    for arm, (agent, network) in enumerate(zip(AGENTS, learner.networks(), strict=True)):
         np.testing.assert_allclose(
-            train_torchrl.act(policy, arm, seen[arm]), both["arms", "action"][arm], atol=1e-6
+            network(learner.rows.observations()[agent]), acted[:, arm], atol=1e-5
         )
+
+
+def test_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is paid is done more."""
+    arguments = ("--steps", "8192", "--num-envs", "16", "--rollout", "32")
+    arguments += ("--batch-size", "256", "--learning-rate", "1e-3")
+    assert smoke.learned("train_torchrl", monkeypatch, *arguments) > 0.1
 
 
 def story(env: AlohaEnv) -> Iterator[TensorDictBase]:
