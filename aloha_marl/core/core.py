@@ -41,6 +41,8 @@ class Core(Uncopied):
 
     Attributes:
         prepare: called before anything moves; raises if the results could not be observed.
+        goes_on: True lets episodes go on after success, until they are truncated.
+        starts: draws the starts.
 
     Attributes, new arrays after every :meth:`reset`, :meth:`step` and :meth:`set_state`:
         progress: stage, elapsed steps and all else that the episodes remember.
@@ -60,6 +62,7 @@ class Core(Uncopied):
         self.task = task
         self.options = options
         self.prepare: Callable[[], object] = lambda: None
+        self.goes_on = False
         scene = with_arm_contacts(task.scene()) if options.metrics else task.scene()
         self.model = load_model(scene)
         self._substeps = round(CONTROL_TIMESTEP / self.model.opt.timestep)
@@ -68,7 +71,6 @@ class Core(Uncopied):
         names = (task.name, self.model.names, self.randomization.names)
         digest = hashlib.blake2b(repr(names).encode(), digest_size=8).digest()
         self._scene = int.from_bytes(digest, "little")
-        self._starts = Starts(task, options.start, self.model, self.randomization)
         self.simulation = simulate(self.model, self.randomization.fields)
         self.num_envs = n = self.simulation.num_envs
 
@@ -80,6 +82,8 @@ class Core(Uncopied):
         self.readings = Readings(
             self.model, scene, self.simulation.sensordata, self.simulation.ctrl
         )
+        boxes = self.readings.extents.boxes
+        self.starts = Starts(task, options.start, self.model, self.randomization, boxes)
         self.observer = Observer(self.readings, options.scope)
         self._reward = Reward(task, options.reward, options.credit, n)
         self.terms = self._reward.terms
@@ -93,6 +97,7 @@ class Core(Uncopied):
         rows: np.ndarray,
         rngs: Sequence[np.random.Generator],
         seeds: Sequence[int | None],
+        given: np.ndarray | None = None,
     ) -> None:
         """Starts new episodes.
 
@@ -100,9 +105,10 @@ class Core(Uncopied):
             rows: (m,) which simulations: ints, rising.
             rngs: m generators that draw the starts.
             seeds: m gym-aloha's seeds for ``start="gym_aloha"``; drawn from the generator if None.
+            given: (m, nq) parts of the starts, as :meth:`Starts.given` returns them.
         """
         self.prepare()
-        qpos, ctrl, drawn = self._starts.draw(rngs, seeds)
+        qpos, ctrl, drawn = self.starts.draw(rngs, seeds, given)
         self._vary(rows, drawn)
         self.simulation.reset(rows, qpos, ctrl)
         self._held = None
@@ -164,7 +170,7 @@ class Core(Uncopied):
         """Infos of the last step or reset."""
         progress = self.progress
         shared = {
-            "is_success": self.terminated,
+            "is_success": progress.stage == SUCCESS,
             "stage": progress.stage,
             "diverged": progress.diverged,
         }
@@ -235,5 +241,5 @@ class Core(Uncopied):
         progress = self.progress
         self.shares = self._reward.shares(progress.stage, self.gained)
         self.rewards = self._reward.credited(self.shares)
-        self.terminated = progress.stage == SUCCESS
+        self.terminated = (progress.stage == SUCCESS) & (not self.goes_on)
         self.truncated = (progress.elapsed >= self.options.max_cycles) | progress.diverged

@@ -2,46 +2,127 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 import mujoco
 import numpy as np
 
-from aloha_marl.arms import JOINTS, SIDES
+from aloha_marl.arms import GRIPPER_CLOSED, GRIPPER_SPAN, JOINTS, SIDES
+from aloha_marl.checks import choose
 from aloha_marl.scene.randomization import Randomization
 from aloha_marl.tasks import Task
 
 STARTS = ("random", "gym_aloha")
 
-_NOISE = 0.1
+NOISE = 0.1
 """Half range [rad] of the joints' offsets from ``home`` with ``start="random"``."""
+
+GIVEN = ("poses", "joints")
+"""Keys of ``reset(options=...)`` that give parts of a start."""
+
+_PASSED_BY_OTHERS = ("options", "lerobot_new_rollout")
+"""Keys that PettingZoo's tests and LeRobot's evaluation pass to every environment."""
+
+_ROUNDING = 1e-3
+"""How far [m, rad] given values may lie beyond a limit, as measured ones do; joints are then clipped."""
+
+_CEILING = 1.0
+"""Height [m] up to which objects may start."""
 
 
 class Starts:
-    """Draws starts round the keyframe ``home``.
+    """Draws starts round the keyframe ``home``; parts of them may be given.
 
     Args:
         task: places the objects.
         start: one of ``STARTS``.
         model: holds the keyframe.
         randomization: draws further numbers.
+        boxes: (k, 3) half sizes [m] of the objects.
     """
 
-    def __init__(self, task: Task, start: str, model: mujoco.MjModel, randomization: Randomization):
+    def __init__(
+        self,
+        task: Task,
+        start: str,
+        model: mujoco.MjModel,
+        randomization: Randomization,
+        boxes: np.ndarray,
+    ):
         self._task = task
         self._start = start
         self._randomization = randomization
         home = model.key("home")
         self._qpos, self._ctrl = home.qpos, home.ctrl
+        self._limits = model.actuator_ctrlrange.reshape(len(SIDES), -1, 2)
+        table = model.geom("table")
+        middle, half = table.pos + model.body("table").pos, table.size
+        self._low, self._high = (np.tile(middle + sign * half, (len(boxes), 1)) for sign in (-1, 1))
+        self._low[:, 2] = self._high[:, 2] + boxes.min(axis=1)  # lower is inside the table
+        self._high[:, 2] = _CEILING
+
+    def given(
+        self, options: Mapping[str, Any] | None, rows: np.ndarray, num_envs: int | None = None
+    ) -> np.ndarray | None:
+        """Reads the parts of starts that ``reset(options=...)`` gives.
+
+        Args:
+            options: ``poses``: name of an object -> position (x, y, z) of its middle [m], or also its
+                orientation (x, y, z, qw, qx, qy, qz); ``joints``: side -> six joints [rad], or seven
+                numbers with the gripper, 0 closed .. 1 open. What is not given is drawn.
+            rows: (m,) which simulations start.
+            num_envs: n, if a value may also be an array with a row for each of n simulations; then
+                ``reset_mask`` is a valid key, too.
+
+        Returns:
+            (m, nq) positions, NaN where they are to be drawn; None if nothing is given.
+
+        Raises:
+            ValueError: an unknown name, or values that are no such numbers, not finite, outside the
+                scene or beyond the joints' limits.
+        """
+        if not options:
+            return None
+        valid = GIVEN if num_envs is None else (*GIVEN, "reset_mask")
+        for key in options:
+            if key not in _PASSED_BY_OTHERS:
+                choose("key of reset(options=...)", key, valid)
+        qpos = np.full((len(rows), self._qpos.size), np.nan)
+        objects = tuple(self._task.objects)
+        for i, label, value in _entries(options, "poses", objects):
+            pose = _numbers(label, value, (3, 7), rows, num_envs)
+            _check_range(label, pose[:, :3], self._low[i], self._high[i])
+            at = self._ctrl.size + 7 * i
+            qpos[:, at : at + 3] = pose[:, :3]
+            if pose.shape[1] == 7:
+                qpos[:, at + 3 : at + 7] = _unit(label, pose[:, 3:])
+        arms = qpos[:, : self._ctrl.size].reshape(len(rows), len(SIDES), -1)
+        for i, label, value in _entries(options, "joints", SIDES):
+            numbers = _numbers(label, value, (len(JOINTS), len(JOINTS) + 1), rows, num_envs)
+            joints, gripper = np.split(numbers, [len(JOINTS)], axis=1)
+            low, high = self._limits[i].T
+            _check_range(label, joints, low[: len(JOINTS)], high[: len(JOINTS)])
+            arms[:, i, : len(JOINTS)] = joints
+            if gripper.size:
+                _check_range(f"{label}, its gripper", gripper, np.zeros(1), np.ones(1))
+                finger = GRIPPER_CLOSED + gripper * GRIPPER_SPAN
+                arms[:, i, len(JOINTS) :] = finger * (1, -1)
+            arms[:, i] = np.clip(arms[:, i], low, high)
+        return qpos if np.isfinite(qpos).any() else None
 
     def draw(
-        self, rngs: Sequence[np.random.Generator], seeds: Sequence[int | None]
+        self,
+        rngs: Sequence[np.random.Generator],
+        seeds: Sequence[int | None],
+        given: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Draws m starts, each from its generator.
+        """Draws m starts, each from its generator; all is drawn, whatever is given.
 
         Args:
             rngs: m generators.
             seeds: m gym-aloha's seeds for ``start="gym_aloha"``; drawn from the generator if None.
+            given: (m, nq) of :meth:`given`, in place of what is drawn.
 
         Returns:
             (m, nq) qpos, (m, nu) ctrl and the (m, P) numbers of the randomisation.
@@ -53,6 +134,10 @@ class Starts:
             self._draw(rng, seed, qpos[i], ctrl[i])
             if drawn.size:
                 drawn[i] = self._randomization.draw(rng)
+        if given is not None:
+            for values in (qpos, ctrl):
+                part = given[:, : values.shape[1]]
+                np.copyto(values, part, where=np.isfinite(part))
         return qpos, ctrl, drawn
 
     def _draw(
@@ -65,7 +150,55 @@ class Starts:
             )
         else:
             poses = self._task.place(rng)
-            offsets = rng.uniform(-_NOISE, _NOISE, (len(SIDES), len(JOINTS)))
+            offsets = rng.uniform(-NOISE, NOISE, (len(SIDES), len(JOINTS)))
             for values in (qpos[: ctrl.size], ctrl):
                 values.reshape(len(SIDES), -1)[:, : len(JOINTS)] += offsets
         qpos[ctrl.size :] = poses.ravel()
+
+
+def _entries(
+    options: Mapping[str, Any], key: str, names: Collection[str]
+) -> Iterator[tuple[int, str, Any]]:
+    """The entries of an option: number of the name, a label for errors, value."""
+    values = options.get(key) or {}
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{key}={values!r} must map names to numbers; names: {', '.join(names)}")
+    for name, value in values.items():
+        choose(f"name in {key}", name, names)
+        yield list(names).index(name), f"{key} of {name!r}", value
+
+
+def _numbers(
+    label: str, value: Any, sizes: tuple[int, int], rows: np.ndarray, num_envs: int | None
+) -> np.ndarray:
+    """(m, size) finite numbers of those rows."""
+    try:
+        numbers = np.asarray(value, float)
+    except (TypeError, ValueError):
+        numbers = np.empty(0)
+    lead = () if numbers.ndim <= 1 or num_envs is None else (num_envs,)
+    if numbers.shape not in [(*lead, size) for size in sizes]:
+        each = "" if num_envs is None else f", or {num_envs} rows of them"
+        raise ValueError(f"{label} must be {sizes[0]} or {sizes[1]} numbers{each}, got {value!r}")
+    numbers = np.broadcast_to(numbers, (num_envs or 1, numbers.shape[-1]))[rows]
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"{label} must be finite, got {value!r}")
+    return numbers
+
+
+def _check_range(label: str, values: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+    """Raises ValueError unless all (m, k) values are within their (k,) limits."""
+    bad = np.argwhere((values < low - _ROUNDING) | (values > high + _ROUNDING))
+    if bad.size:
+        row, i = bad[0]
+        raise ValueError(
+            f"{label}: number {i} is {values[row, i]:g}, outside {low[i]:g} .. {high[i]:g}"
+        )
+
+
+def _unit(label: str, quaternions: np.ndarray) -> np.ndarray:
+    """(m, 4) quaternions of length 1; those that have it stay as they are, bit for bit."""
+    lengths = np.linalg.norm(quaternions, axis=1, keepdims=True)
+    if np.any(np.abs(lengths - 1) > 0.01):
+        raise ValueError(f"{label}: the quaternion's length must be 1, it is {lengths.max():g}")
+    return np.where(np.abs(lengths - 1) < 1e-12, quaternions, quaternions / lengths)

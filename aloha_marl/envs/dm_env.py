@@ -39,8 +39,9 @@ class AlohaDmEnv(Rebuilt, dm_env.Environment):
         """The ``dm_control.mujoco.Physics`` the viewer draws."""
         return self._env.base.physics
 
-    def reset(self) -> dm_env.TimeStep:
-        observation, _ = self._env.reset(seed=self._seed)
+    def reset(self, options: dict[str, Any] | None = None) -> dm_env.TimeStep:
+        """Starts an episode; the options are those of :meth:`AlohaParallelEnv.reset`."""
+        observation, _ = self._env.reset(seed=self._seed, options=options)
         self._seed = None
         self._running = True
         return dm_env.restart(_as_dict(observation))

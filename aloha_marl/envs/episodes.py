@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 
-from aloha_marl.checks import checked_seed, choose, is_whole
+from aloha_marl.checks import checked_seed, is_whole
 from aloha_marl.core.core import Core
 from aloha_marl.core.state import Infos
 from aloha_marl.envs.rows import with_rows
@@ -79,21 +79,23 @@ class Episodes:
         Args:
             seed: an int s reseeds row i with s + i; a sequence has a seed or None for each row;
                 None lets all streams go on.
-            options: ``reset_mask``, a (n,) bool array, says which rows; all without it.
+            options: ``reset_mask``, a (n,) bool array, says which rows; all without it. ``poses`` and
+                ``joints`` give parts of the starts, see :meth:`aloha_marl.core.starts.Starts.given`.
 
         Returns:
             (n,) bool: which rows have started.
 
         Raises:
-            ValueError: a bad seed or mask; nothing has changed.
+            ValueError: a bad seed, mask or start; nothing has changed.
         """
         seeds = self._seeds(seed)
         mask = self._mask(options)
         rows = np.flatnonzero(mask)
+        given = self._core.starts.given(options, rows, len(mask))
         for row in rows:
             if seeds[row] is not None:
                 self.generators[row], self.seeds[row] = seeding.np_random(seeds[row])
-        self._start(rows, seeds)
+        self._start(rows, seeds, given)
         return mask
 
     def step(self, actions: np.ndarray, observe: Observe) -> Step:
@@ -130,10 +132,15 @@ class Episodes:
         """Marks those rows as having an episode, whose state was set by hand."""
         self._begun[rows] = True
 
-    def _start(self, rows: np.ndarray, seeds: Sequence[int | None] | None = None) -> None:
+    def _start(
+        self,
+        rows: np.ndarray,
+        seeds: Sequence[int | None] | None = None,
+        given: np.ndarray | None = None,
+    ) -> None:
         drawn_from = [self.generators[row] for row in rows]
         own = [None] * len(rows) if seeds is None else [seeds[row] for row in rows]
-        self._core.reset(rows, drawn_from, own)
+        self._core.reset(rows, drawn_from, own, given)
         self._begun[rows] = True
 
     def _result(self, observations: Any, rewards: np.ndarray) -> Step:
@@ -166,8 +173,6 @@ class Episodes:
 
     def _mask(self, options: Mapping[str, Any] | None) -> np.ndarray:
         n = self._core.num_envs
-        for name in options or {}:
-            choose("key of reset(options=...)", name, ["reset_mask"])
         mask = None if options is None else options.get("reset_mask")
         if mask is None:
             return np.ones(n, bool)

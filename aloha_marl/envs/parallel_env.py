@@ -18,7 +18,7 @@ from aloha_marl.checks import checked_seed
 from aloha_marl.copies import Rebuilt
 from aloha_marl.core.core import Core
 from aloha_marl.core.observations import Layout
-from aloha_marl.core.options import RENDER_MODES, Options, make_task
+from aloha_marl.core.options import RENDER_MODES, Options
 from aloha_marl.core.state import State
 from aloha_marl.envs.mamujoco import MaMuJoCoMaps
 from aloha_marl.envs.per_arm import AgentID, PerArmView
@@ -27,7 +27,7 @@ from aloha_marl.envs.rows import row_of
 from aloha_marl.rendering.pictures import Pictures
 from aloha_marl.rendering.viewer import Viewer, has_screen
 from aloha_marl.simulation.single import SingleSimulation
-from aloha_marl.tasks import Task
+from aloha_marl.tasks import TaskLike, make_task
 
 _ROW = np.arange(1)
 
@@ -70,8 +70,8 @@ class AlohaParallelEnv(Rebuilt, MaMuJoCoMaps, pettingzoo.ParallelEnv[AgentID, An
     | ``partner`` | + the partner's tool pose and gripper | 39 + 20 k |
     | ``full`` | + everything the partner observes | 78 + 40 k |
 
-    With ``obs_type="pixels"`` an observation is ``{camera: (height, width, 3) uint8}``; with
-    ``"pixels_agent_pos"`` it is ``{"pixels": {camera: ...}, "agent_pos": the Box above}``.
+    With ``obs_type="pixels"`` an observation is ``{camera: (height, width, 3) uint8}``, by default of its
+    ``wrist_wide`` and ``top``; with ``"pixels_agent_pos"`` it is ``{"pixels": ..., "agent_pos": the Box}``.
 
     ## Rewards, starting state, episode end
     | ``reward`` | in every step | per episode |
@@ -93,14 +93,14 @@ class AlohaParallelEnv(Rebuilt, MaMuJoCoMaps, pettingzoo.ParallelEnv[AgentID, An
     ## Infos
     Numbers only, the same keys at reset and step: ``is_success``, ``stage``, ``diverged``. With
     ``reward="dense"`` also ``reward_<term>``, what each term of the task paid the arm before credit is
-    given. With ``metrics=True`` also how the arms worked together, told when the episode ends
+    given. With ``metrics=True`` also how the arms worked together, filled in when the episode ends
     (:data:`aloha_marl.core.metrics.BOTH`, :data:`aloha_marl.core.metrics.OWN`).
 
     ## Rendering
     ``render_mode="human"`` opens a window at the first reset and draws in it at every reset and step,
     in real time: a step then lasts 0.02 s. The mouse can move the objects; without it episodes are
-    the same, bit for bit, as without a window. If the window is closed by hand the environment goes on
-    unseen and unpaced. See :class:`~aloha_marl.rendering.viewer.Viewer`.
+    the same, bit for bit, as without a window. If you close the window, the environment goes on
+    without it, as fast as it can. See :class:`~aloha_marl.rendering.viewer.Viewer`.
 
     ## Copies
     By ``copy.deepcopy`` or ``pickle``: a new environment with the same task and options, ``max_cycles``
@@ -110,7 +110,7 @@ class AlohaParallelEnv(Rebuilt, MaMuJoCoMaps, pettingzoo.ParallelEnv[AgentID, An
     * v0: first version.
 
     Args:
-        task: "transfer_cube", "insertion" or a :class:`~aloha_marl.tasks.Task`.
+        task: a name, such as "insertion", ``module:Class``, or a :class:`~aloha_marl.tasks.Task`.
         **options: see :class:`~aloha_marl.core.options.Options`.
 
     Attributes:
@@ -127,7 +127,7 @@ class AlohaParallelEnv(Rebuilt, MaMuJoCoMaps, pettingzoo.ParallelEnv[AgentID, An
         "is_parallelizable": True,
     }
 
-    def __init__(self, task: str | Task = "transfer_cube", **options: Any):
+    def __init__(self, task: TaskLike = "transfer_cube", **options: Any):
         self.task = make_task(task)
         self.options = Options.of(options, self.task)
         self.core = Core(self.task, self.options)
@@ -163,15 +163,15 @@ class AlohaParallelEnv(Rebuilt, MaMuJoCoMaps, pettingzoo.ParallelEnv[AgentID, An
 
         Args:
             seed: reseeds the environment's generator; without it the stream goes on.
-            options: unused; part of PettingZoo's interface.
+            options: parts that are given, see :meth:`aloha_marl.core.starts.Starts.given`.
 
         Raises:
-            ValueError: a bad seed. Nothing has changed.
+            ValueError: a bad seed or start. Nothing has changed.
         """
-        seed = checked_seed(seed)
+        seed, given = checked_seed(seed), self.core.starts.given(options, _ROW)
         if seed is not None:
             self.np_random, self.np_random_seed = seeding.np_random(seed)
-        self.core.reset(_ROW, [self.np_random], [seed])
+        self.core.reset(_ROW, [self.np_random], [seed], given)
         if self.viewer is not None:
             self.viewer.redraw()
         self.agents = list(self.possible_agents)
@@ -299,7 +299,7 @@ class AlohaParallelEnv(Rebuilt, MaMuJoCoMaps, pettingzoo.ParallelEnv[AgentID, An
 
         Args:
             camera: one of the model's cameras.
-            observed: in the size and quality of observations, instead of those of ``render()``.
+            observed: in the size of observations, instead of that of ``render()``.
         """
         return self.pictures.draw(camera, observed=observed)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import gymnasium
@@ -11,7 +11,6 @@ import numpy as np
 from pettingzoo import ParallelEnv
 
 from aloha_marl.arms import SIDES
-from aloha_marl.checks import choose
 from aloha_marl.copies import Rebuilt
 from aloha_marl.envs.merged import MergedView
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
@@ -37,7 +36,11 @@ class AlohaSingleAgent(Rebuilt, gymnasium.Env[Any, np.ndarray]):
     ``agent_pos`` and ``qpos`` are gym-aloha's: per arm six joint angles [rad] and the left finger's
     position, 0 closed .. 1 open, in float64; ``qvel`` their rates. ``environment_state`` and
     ``env_state`` are the poses of the k objects [m, quaternion]. ``full`` shows the cameras ``top``,
-    ``angle`` and ``vis``.
+    ``angle`` and ``vis``. Pictures are 640 x 480 in "fast" quality unless the options of ``env`` say else.
+
+    ## Defaults
+    This class observes the ``state``; what :func:`gymnasium.make` returns observes ``pixels`` of the camera
+    ``top`` and renders ``rgb_array``, as gym-aloha does.
 
     ## Rewards, episode end, infos
     The reward is the mean of the arms' rewards. Infos that differ between the arms are named
@@ -53,7 +56,8 @@ class AlohaSingleAgent(Rebuilt, gymnasium.Env[Any, np.ndarray]):
         env: an :class:`~aloha_marl.envs.parallel_env.AlohaParallelEnv`, wrapped or not, with
             ``obs_type="state"``.
         obs_type: see above.
-        cameras: in ``pixels`` and ``pixels_agent_pos``.
+        cameras: name or names of those in ``pixels`` and ``pixels_agent_pos``, each a key of the
+            pictures; ``wrist_wide`` and ``wrist`` are both arms'.
 
     Raises:
         ValueError: an unknown ``obs_type`` or camera; the message lists the valid ones.
@@ -65,7 +69,7 @@ class AlohaSingleAgent(Rebuilt, gymnasium.Env[Any, np.ndarray]):
         self,
         env: ParallelEnv[str, Any, Any],
         obs_type: str = "state",
-        cameras: tuple[str, ...] = ("top",),
+        cameras: str | Sequence[str] = "top",
     ):
         self.env = env
         self.base = cast(AlohaParallelEnv, env.unwrapped)
@@ -79,8 +83,6 @@ class AlohaSingleAgent(Rebuilt, gymnasium.Env[Any, np.ndarray]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Starts an episode; see :meth:`AlohaParallelEnv.reset`."""
-        for name in options or {}:
-            choose("key of reset(options=...)", name, [])
         _, infos = self.env.reset(seed=seed, options=options)
         return self._observation(), self._info(infos)
 
@@ -125,6 +127,16 @@ class AlohaSingleAgent(Rebuilt, gymnasium.Env[Any, np.ndarray]):
     def close(self) -> None:
         """Closes the window and frees the OpenGL contexts."""
         self.env.close()
+
+    @property
+    def task(self) -> str:
+        """Name of the task, for LeRobot."""
+        return self.base.task.name
+
+    @property
+    def task_description(self) -> str:
+        """The task in a sentence, for LeRobot."""
+        return self.base.task.summary
 
     @property
     def _max_episode_steps(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,15 +29,14 @@ class AlohaSingleAgentVector(Rebuilt, VectorEnv[Any, np.ndarray, np.ndarray]):
 
     Args:
         env: the environment to merge; it decides N, threads and ``autoreset_mode``.
-        obs_type: as in ``AlohaSingleAgent``.
-        cameras: in ``pixels`` and ``pixels_agent_pos``.
+        obs_type, cameras: as in ``AlohaSingleAgent``.
 
     Raises:
         ValueError: an unknown ``obs_type`` or camera; the message lists the valid ones.
     """
 
     def __init__(
-        self, env: AlohaVectorEnv, obs_type: str = "state", cameras: tuple[str, ...] = ("top",)
+        self, env: AlohaVectorEnv, obs_type: str = "state", cameras: str | Sequence[str] = "top"
     ):
         self.env = env
         self.num_envs = env.num_envs
@@ -100,6 +100,20 @@ class AlohaSingleAgentVector(Rebuilt, VectorEnv[Any, np.ndarray, np.ndarray]):
         """The attribute of that name, or the result of its call, once per row."""
         value = getattr(self, name)
         return (value(*args, **kwargs) if callable(value) else value,) * self.num_envs
+
+    def get_attr(self, name: str) -> tuple[Any, ...]:
+        """The attribute of that name, once per row."""
+        return (getattr(self, name),) * self.num_envs
+
+    @property
+    def task(self) -> str:
+        """Name of the task, for LeRobot."""
+        return self.env.task.name
+
+    @property
+    def task_description(self) -> str:
+        """The task in a sentence, for LeRobot."""
+        return self.env.task.summary
 
     @property
     def _max_episode_steps(self) -> int:

@@ -17,7 +17,7 @@ from aloha_marl.checks import at_least, choose
 from aloha_marl.copies import Rebuilt
 from aloha_marl.core.core import Core
 from aloha_marl.core.observations import Layout
-from aloha_marl.core.options import PICTURE_MODES, Options, make_task
+from aloha_marl.core.options import PICTURE_MODES, Options
 from aloha_marl.core.state import Infos, State
 from aloha_marl.envs.episodes import Episodes, Final
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
@@ -25,7 +25,7 @@ from aloha_marl.envs.per_arm import AgentID, PerArmView
 from aloha_marl.envs.rows import chosen_rows, final_infos, vector_infos
 from aloha_marl.rendering.pictures import Pictures
 from aloha_marl.simulation.batch import BatchSimulation
-from aloha_marl.tasks import Task
+from aloha_marl.tasks import TaskLike, make_task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ class AlohaVectorEnv(Rebuilt):
     """N environments at once: dicts agent -> arrays with a leading N.
 
     Row i is, bit for bit, the :class:`~aloha_marl.envs.parallel_env.AlohaParallelEnv` with the same options
-    that is reset with row i's seed, whatever the number of threads and over all episodes that follow.
+    that is reset with row i's seed, with any number of threads and over all episodes that follow.
     Actions, observations and rewards are the ones described there, and the code that makes them is the
     same.
 
@@ -78,8 +78,8 @@ class AlohaVectorEnv(Rebuilt):
     * v0: first version.
 
     Args:
-        task: "transfer_cube", "insertion" or a :class:`~aloha_marl.tasks.Task`.
-        num_envs: N.
+        task: a name, such as "insertion", ``module:Class``, or a :class:`~aloha_marl.tasks.Task`.
+        num_envs: number N of environments.
         num_threads: threads that step the physics, the caller's among them; 0 for one per CPU.
         autoreset_mode: a ``gymnasium.vector.AutoresetMode`` or its value.
         **options: see :class:`~aloha_marl.core.options.Options`; ``render_mode`` can't be "human", which
@@ -95,7 +95,7 @@ class AlohaVectorEnv(Rebuilt):
 
     def __init__(
         self,
-        task: str | Task = "transfer_cube",
+        task: TaskLike = "transfer_cube",
         num_envs: int = 1,
         num_threads: int = 0,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
@@ -163,13 +163,14 @@ class AlohaVectorEnv(Rebuilt):
             seed: an int s reseeds row i with s + i; a sequence has a seed or None for each row;
                 without it the rows' streams go on.
             options: ``{"reset_mask": (N,) bool}`` starts those rows only. The observations of the
-                others are what they were.
+                others are what they were. ``poses`` and ``joints`` are as in
+                :meth:`AlohaParallelEnv.reset`: one value for all rows, or an array with one per row.
 
         Returns:
             Observations of all rows; infos of the rows that started.
 
         Raises:
-            ValueError: a bad seed or mask. Nothing has changed.
+            ValueError: a bad seed, mask or start. Nothing has changed.
         """
         resources = self._resources
         started = resources.episodes.reset(seed, options)
@@ -296,7 +297,7 @@ class AlohaVectorEnv(Rebuilt):
         Args:
             camera: one of the model's cameras.
             row: which simulation.
-            observed: in the size and quality of observations, instead of those of ``render()``.
+            observed: in the size of observations, instead of that of ``render()``.
         """
         return self.pictures.draw(camera, row, observed)
 

@@ -1,21 +1,21 @@
-"""Plots of an episode over time, and of cross-play as a heat map."""
+"""Plots of an episode over time, played or recorded, and of cross-play as a heat map."""
 
 from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from aloha_marl.arms import CONTROL_TIMESTEP, SIDES
+from aloha_marl.arms import CONTROL_TIMESTEP, JOINTS, SIDES
 from aloha_marl.checks import choose
+from aloha_marl.datasets import Episode as Recording
 from aloha_marl.evaluation import Crossplay, Episode, environment, play
 from aloha_marl.files import atomic, check_writable
-from aloha_marl.policies import Policy
-from aloha_marl.tasks import SUCCESS, Task
+from aloha_marl.policies import Policies
+from aloha_marl.tasks import SUCCESS, TaskLike
 
 _STYLES = ({"color": "tab:blue", "lw": 2.5}, {"color": "tab:orange", "lw": 1.5, "ls": "--"})
 """Line styles of the two arms, which stay distinguishable where the lines coincide."""
@@ -25,8 +25,8 @@ _BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "fr
 
 
 def plot_episode(
-    task: str | Task,
-    policies: Mapping[str, Policy],
+    task: TaskLike,
+    policies: Policies,
     seed: int,
     path: str | Path,
     **options: Any,
@@ -35,7 +35,7 @@ def plot_episode(
 
     Args:
         task: a task or its name.
-        policies: agent -> policy.
+        policies: agent -> policy, or one of both arms.
         seed: seed of the reset.
         path: path of the picture, ending in ``.png`` or another format that matplotlib knows.
         **options: options of the environment.
@@ -106,6 +106,46 @@ def _plot_terms(
         panel.set(ylabel=f"earned,\n{side} arm", ylim=(0, 1))
     handles, labels = panels[0].get_legend_handles_labels()
     panels[0].legend(handles[::-1], labels[::-1], fontsize=8, **_BESIDE)
+
+
+def plot_recording(recording: Recording, path: str | Path) -> None:
+    """Plots a recorded episode: stage, joints and grippers, measured and commanded (dotted).
+
+    Args:
+        recording: the episode.
+        path: path of the picture, ending in ``.png`` or another format that matplotlib knows.
+
+    Raises:
+        ValueError: an unknown ending, or a damaged recording.
+        RuntimeError: matplotlib is missing; the message says how to install it.
+    """
+    figure = _figure((9, 8), path)
+    time = np.arange(len(recording)) * CONTROL_TIMESTEP
+    moves = {"-": recording["qpos"], ":": recording["action"]}
+    stages = None if recording.is_foreign else recording["stage"]
+    panels = figure.subplots(len(SIDES) + 1 + (stages is not None), 1, sharex=True)
+    *above, grippers = panels
+    if stages is not None:
+        panel = above.pop(0)
+        panel.step(time + CONTROL_TIMESTEP, stages, where="post", color="0.2", lw=2)
+        panel.set(ylabel="stage", yticks=range(SUCCESS + 1), ylim=(-0.25, SUCCESS + 0.4))
+    for style, values in moves.items():
+        arms = np.split(values, len(SIDES), axis=1)
+        for arm, side, panel, line in zip(arms, SIDES, above, _STYLES, strict=True):
+            panel.set_prop_cycle(None)  # both of a joint have one colour
+            panel.plot(time, arm[:, : len(JOINTS)], style, label=JOINTS if style == "-" else None)
+            panel.set(ylabel=f"{side} arm,\njoints [rad]")
+            label = f"{side} arm" if style == "-" else None
+            grippers.plot(time, arm[:, -1], **(line | {"ls": style, "label": label}))
+    above[0].legend(fontsize=8, **_BESIDE)
+    grippers.legend(**_BESIDE)
+    grippers.set(ylabel="gripper\n(0 closed, 1 open)", xlabel="time [s]")
+    for panel in panels:
+        panel.grid(alpha=0.3)
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.margins(x=0.02)
+    figure.suptitle(recording.path.name)
+    _save(figure, path)
 
 
 def draw_heat_map(result: Crossplay, path: str | Path) -> None:

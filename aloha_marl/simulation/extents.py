@@ -15,7 +15,8 @@ class Extents:
     """Sizes of k objects in n simulations; domain randomisation may scale them row by row.
 
     Attributes:
-        half: (n, k, 3) half sizes [m] of a box round each object, centred on its body.
+        boxes: (k, 3) half sizes [m] of a box round each of the model's objects, centred on its body.
+        half: (n, k, 3) the same of the simulations' objects.
         least_opening: (n, 1, k) gripper opening above which pads that touch an object are round it.
     """
 
@@ -23,7 +24,7 @@ class Extents:
         k = len(scene.objects)
         graspable = [[model.geom(geom).id for geom in geoms] for _, geoms in scene.objects]
         self._widths = np.array([2 * _half_extents(model, geoms).min() for geoms in graspable])
-        self._boxes = np.stack(
+        self.boxes = np.stack(
             [_half_extents(model, _geoms_of(model, name)) for name, _ in scene.objects]
         )
         self._by_axis = np.empty((3, num_envs, k))  # an axis at a time is faster to use
@@ -33,7 +34,7 @@ class Extents:
 
     def rescale(self, rows: np.ndarray, scale: np.ndarray) -> None:
         """Makes the objects of those rows (m, k) times as large as the model's."""
-        self.half[rows] = scale[:, :, None] * self._boxes
+        self.half[rows] = scale[:, :, None] * self.boxes
         # An object is held between the pads, not balanced on closed finger tips: the pads are at
         # least half as far apart as what they touch is wide.
         apart = PADS_MEET + scale * self._widths / 4
