@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 from test_cli import run
+from typer.testing import CliRunner
 
+from aloha_marl.cli import app as commands
 from aloha_marl.core.observations import Layout
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
 from aloha_marl.envs.vector_env import AlohaVectorEnv
@@ -30,6 +32,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 WRITING = {
     "eval": ("eval", "--json", "{}"),
+    "compare": ("compare", "scripted", "random", "--json", "{}"),
     "crossplay": ("crossplay", "--out", "{}"),
     "record-video": ("record-video", "--out", "{}"),
     "demo": ("demo", "--out", "{}"),
@@ -88,6 +91,111 @@ def test_bad_values(arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch)
     assert "Error" in run(*arguments, code=2)
 
 
+MODULE = """
+import numpy as np
+
+class Still:
+    scope, control, value, size = "partner", "joint_position", 0.0, 7
+    def reset(self):
+        self.steps = 0
+    def __call__(self, observation):
+        self.steps += 1
+        size = self.size if self.steps > 3 else 7
+        value = self.value if self.steps > 3 else 0.0
+        return np.full((*observation.shape[:-1], size), value, np.float32)
+
+class Lost(Still):
+    value = np.nan
+
+class Short(Still):
+    size = 6
+
+class Broken(Still):
+    def __call__(self, observation):
+        return super().__call__(observation) / (self.steps < 3 or [][0])
+
+class Unmade(Still):
+    def __init__(self):
+        raise OSError("no [robot] here")
+
+number = 3
+"""
+BAD_POLICIES = {
+    "brought:Lost": "left_arm",
+    "brought:Short": "left_arm",
+    "brought:Broken": "the policy of left_arm raised IndexError",
+    "brought:Unmade": "brought:Unmade' can't be made: OSError: no [robot] here",
+    "brought:number": "brought:number",
+    "brought:Nothing": "'Nothing'; it has Broken, Lost",
+    "nowhere:Still": "nowhere:Still' can't be imported: ModuleNotFoundError",
+    "genius": "genius",
+    "none.npz": "none.npz",
+    "text.npz": "text.npz",
+    "text.onnx": "text.onnx",
+    "folder/text.txt": ".txt",
+}
+"""Name -> what the error says."""
+USES = {
+    "eval": ("eval", "--policy", "{}", "--json", "kept.json"),
+    "left": ("eval", "--left", "{}", "--json", "kept.json"),
+    "compare": ("compare", "scripted", "{}", "--episodes", "1", "--json", "kept.json"),
+    "crossplay": ("crossplay", "insertion", "--policy", "{}", "--episodes", "1"),
+    "record-video": ("record-video", "insertion", "--policy", "{}", "--format", "gif"),
+}
+
+
+def files() -> dict[Path, bytes]:
+    """Path -> content of all files in the working folder but compiled ones."""
+    paths = [path for path in Path.cwd().rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    return {path: path.read_bytes() for path in paths}
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("name", BAD_POLICIES)
+def test_bad_policies(name: str, use: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line that names the policy; no file is written or overwritten."""
+    here = Path.cwd()
+    monkeypatch.syspath_prepend(here)
+    monkeypatch.delitem(sys.modules, "brought", raising=False)
+    (here / "brought.py").write_text(MODULE)
+    for file in ("text.npz", "text.onnx", "kept.json"):
+        (here / file).write_text("no such thing")
+    before = files()
+    arguments = [word.format(name) for word in USES[use]]
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(commands.app, arguments)
+    assert result.exit_code in (1, 2), result.output
+    assert BAD_POLICIES[name] in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert files() == before
+
+
+def test_modules_of_the_working_folder(tmp_path: Path) -> None:
+    """They can be named as with ``python -m``; that a module is imported is said, once."""
+    Path("brought.py").write_text(MODULE)
+    script = tmp_path / "script.py"
+    script.write_text("from aloha_marl.cli import main; main()")
+    short = ("--episodes", "1", "--max-cycles", "3", "--left", "brought:Still")
+    words = [sys.executable, "-W", "error", str(script), "eval", *short]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "policy='brought:Still': importing module brought\n"
+    assert "brought:Still + scripted on transfer_cube" in done.stdout
+
+
+def test_noise_does_not_reach_a_policy_of_both_arms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is an error before anything is played, also before the unperturbed twin is."""
+    monkeypatch.syspath_prepend(Path.cwd())
+    monkeypatch.delitem(sys.modules, "merged", raising=False)
+    merged = MODULE.replace("scope, control", "obs_type, cameras, control")
+    merged = merged.replace('"partner", "joint', '"environment_state_agent_pos", ("top",), "joint')
+    Path("merged.py").write_text(merged.replace("*observation.shape[:-1], size", "2 * size"))
+    arguments = ("eval", "--policy", "merged:Still", "--episodes", "1", "--max-cycles", "3")
+    assert "unperturbed" in run(*arguments, "--delay", "1")
+    for harder in (("--noise", "joint_pos=0.1"), ("--observation-delay", "1")):
+        text = run(*arguments, *harder, "--delay", "1", code=2)
+        assert text.startswith("Error: a policy of both arms looks past Observation")
+
+
 @pytest.fixture
 def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Sends SIGINT when that many episodes, or batches of them, have started."""
@@ -112,7 +220,7 @@ def test_interrupted_eval(tmp_path: Path, interrupt: Callable[[int], None]) -> N
     file = tmp_path / "result.json"
     file.write_text("older")
     arguments = ("eval", "--max-cycles", "3", "--json", str(file))
-    interrupt(3)
+    interrupt(4)  # the first reset checks that the policies fit
     text = run(*arguments, code=130)
     assert "0 of 2 = 0.0%" in text
     assert "298, interrupted" in text
@@ -123,9 +231,28 @@ def test_interrupted_eval(tmp_path: Path, interrupt: Callable[[int], None]) -> N
     assert content["unplayed"] == [*range(10_002, 10_300)]
     assert file.read_text() == "older"
     part.unlink()
-    interrupt(1)
+    interrupt(2)
     assert run(*arguments, code=130).strip() == "Interrupted."
     assert [*tmp_path.iterdir()] == [file]
+
+
+@pytest.mark.parametrize(("resets", "played"), [(8, 2), (10, 3)], ids=["second", "repeat"])
+def test_interrupted_comparison(
+    resets: int, played: int, tmp_path: Path, interrupt: Callable[[int], None]
+) -> None:
+    """Both evaluations are cut to the seeds that both have played; a part of a repeat is dropped."""
+    file = tmp_path / "result.json"
+    harder = ("--noise", "gripper=0.1", "--repeats", "3")
+    interrupt(resets)  # the first two check that the policies fit
+    short = ("--max-cycles", "3", "--episodes", "3")
+    text = run("eval", *short, *harder, "--json", str(file), code=130)
+    part = tmp_path / "result.part.json"
+    assert f"{part}: {2 * played} of 12 episodes" in text
+    content = json.loads(part.read_text())
+    seeds = [*range(10_000, 10_000 + played)]
+    assert content["a"]["seeds"] == content["b"]["seeds"] == seeds
+    assert "repeats" not in content
+    assert not file.exists()
 
 
 def test_interrupted_demo(interrupt: Callable[[int], None]) -> None:
@@ -142,8 +269,9 @@ def test_interrupted_crossplay(tmp_path: Path, interrupt: Callable[[int], None])
     """Tasks that are done are whole, the pairs of the next one are in a file of their own."""
     interrupt(4)
     names = ("random", "scripted")
-    arguments = ("--task", "insertion", "--episodes", "1", "--out", str(tmp_path))
-    text = run("crossplay", *names, *arguments, code=130)
+    chosen = [word for name in names for word in ("--policy", name)]
+    arguments = ("insertion", *chosen, "--episodes", "1", "--out", str(tmp_path))
+    text = run("crossplay", *arguments, code=130)
     assert "3 of 4 pairs were played" in text
     assert {path.name for path in tmp_path.iterdir()} == {
         "crossplay_insertion.part.json",
@@ -163,7 +291,7 @@ def command(*arguments: str, **variables: str) -> subprocess.Popen[str]:
 @pytest.mark.slow
 def test_interrupted_films(tmp_path: Path) -> None:
     """Films that are done stay, the one that is being made does not."""
-    many = ("--task", "transfer_cube", "--episodes", "99", "--format", "gif")
+    many = ("transfer_cube", "--episodes", "99", "--format", "gif")
     with command("record-video", *many, "--out", str(tmp_path)) as process:
         assert process.stdout
         assert process.stderr

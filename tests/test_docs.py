@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import baselines
 import crossplay
 import imitation
 import pytest
+import task_pages
 
+import aloha_marl
 from aloha_marl.cli.tables import as_markdown, tables
 from aloha_marl.control.modes import CONTROLS
+from aloha_marl.core.metrics import BOTH, OWN
 from aloha_marl.core.options import Options
 from aloha_marl.evaluation import wilson
 from aloha_marl.policies import STYLES
@@ -20,31 +26,64 @@ from aloha_marl.policies.one_arm import ATTEMPTS
 from aloha_marl.tasks import TASKS
 
 ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")]
+PAGES = [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("benchmarks/*.md")]
+BLOCKS = {page: re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL) for page in PAGES}
+WITH_CODE = [page for page, blocks in BLOCKS.items() if blocks]
 
 
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_readme_runs(number: int, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each Python block runs, and prints what its comment says."""
-    exec(compile(BLOCKS[number], f"README block {number}", "exec"), {})
-    said = re.findall(r"print\(.*\)  # (.*)", BLOCKS[number])
-    assert capsys.readouterr().out.splitlines() == said
+def _name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=_name)
+def test_code_runs(page: Path, tmp_path: Path) -> None:
+    """The blocks of a page run from top to bottom in an empty folder, and print what they say."""
+    code = "".join(BLOCKS[page])
+    command = [sys.executable, "-W", "error", "-c", code]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines() == re.findall(r"print\(.*\)  # (.*)", code)
 
 
 def test_readme_has_a_quick_start() -> None:
     """Short enough to read at once."""
-    assert len(BLOCKS[0].splitlines()) <= 12
+    assert len(BLOCKS[ROOT / "README.md"][0].splitlines()) <= 12
     assert len(README.splitlines()) <= 150
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_readme_starts_with_results() -> None:
+    """The figures of its first screen are those of the results and of the page on speed."""
+    first = README.split("## ")[0]
+    (learned,) = (run for run in baselines.runs() if run["method"] == "ippo" and "cube" in str(run))
+    minutes = learned["curve"][-1]["wall_seconds"] / 60
+    assert f"{baselines.interval(learned)[0]} new starts\\* after {minutes:.0f} minutes" in first
+    for task in TASKS:
+        for row in baselines.attempts(baselines.of_task(baselines.runs(), task)).splitlines()[2:]:
+            attempt, *counts = (cell.split(" (")[0] for cell in row.strip("| ").split(" | "))
+            beaten = f"| {attempt} | {' | '.join(counts)} |"
+            assert (beaten in first) == (counts == ["300 of 300", "0 of 300"])
+    speeds = re.findall(r"\| ([\d.,]+) \|$", first, re.MULTILINE)
+    assert len(speeds) == 5
+    for speed in speeds:
+        assert f"| {speed} |" in (DOCS / "performance.md").read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_links(page: Path) -> None:
     """Files that are linked to are there."""
     text = re.sub(r"```.*?```|`[^`]*`", "", page.read_text(), flags=re.DOTALL)
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (page.parent / target).is_file(), target
+
+
+def test_tests() -> None:
+    """Tests that the page on reliability names are there."""
+    named = re.findall(r"`(test_\w+\.py)`", (DOCS / "reliability.md").read_text())
+    assert len({*named}) >= 10
+    for name in named:
+        assert (ROOT / "tests" / name).is_file(), name
 
 
 def test_commands() -> None:
@@ -58,12 +97,12 @@ def test_commands() -> None:
 def test_observations_page() -> None:
     """The page equals the output of `make docs` now."""
     made = as_markdown({name: list(tables(name, "full")) for name in TASKS})
-    assert (ROOT / "docs" / "observations.md").read_text() == made, "run `make docs`"
+    assert (DOCS / "observations.md").read_text() == made, "run `make docs`"
 
 
 def test_crossplay_page() -> None:
     """The page equals the results, which have every style, and seeds enough."""
-    assert (ROOT / "docs" / "crossplay.md").read_text() == crossplay.page(), "run `make docs`"
+    assert (DOCS / "crossplay.md").read_text() == crossplay.page(), "run `make docs`"
     results = crossplay.results()
     assert list(results) == list(TASKS)
     for result in results.values():
@@ -74,20 +113,40 @@ def test_crossplay_page() -> None:
         assert len(result.seeds) >= 50
 
 
-def test_readme_names_what_exists() -> None:
-    """Options and tasks in the tables are the package's own."""
-    table = README.split("## Options")[1].split("\n## ")[0]
-    rows = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
-    names = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
-    assert names
-    assert names <= Options.__dataclass_fields__.keys()
-    for name in TASKS:
-        assert f"| `{name}` |" in README
+def test_options_are_described() -> None:
+    """The table has all of them, and no other, with their defaults first."""
+    table = (DOCS / "environment.md").read_text().split("## Options")[1]
+    rows = re.findall(r"^\| (`.*?) \| (.*) \|$", table, re.MULTILINE)
+    defaults = {field.name: field.default for field in dataclasses.fields(Options)}
+    described = {tuple(re.findall(r"`(\w+)`", names)): values for names, values in rows}
+    assert set(itertools.chain(*described)) == defaults.keys()
+    for names, values in described.items():
+        if names != ("randomization",):  # "none" reads better than an empty dict
+            first = ", ".join(str(defaults[name]).replace("'", '"') for name in names)
+            assert values.replace("`", "").startswith(first), names
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_task_page(task: str) -> None:
+    """The page equals the code and the results."""
+    assert (DOCS / "tasks" / f"{task}.md").read_text() == task_pages.page(task), "run `make docs`"
+    assert f"(docs/tasks/{task}.md) |" in README
+    env = aloha_marl.parallel_env(task, reward="dense", metrics=True)
+    _, infos = env.reset(seed=0)
+    described = {*task_pages.INFOS, *BOTH, *OWN, *(f"reward_{term}" for term in env.core.terms)}
+    assert infos["left_arm"].keys() == described
+
+
+def test_reference_is_complete() -> None:
+    """Every public name of the package is on a page of the reference."""
+    pages = "".join(page.read_text() for page in DOCS.glob("api/*.md"))
+    for name in {*aloha_marl.__all__} - {"__version__"}:
+        assert re.search(rf"::.*\b{name}\b", pages), name
 
 
 def test_imitation_page() -> None:
     """The page equals the results; each task was learned well with three seeds."""
-    assert (ROOT / "docs" / "imitation.md").read_text() == imitation.page(), "run `make docs`"
+    assert (DOCS / "imitation.md").read_text() == imitation.page(), "run `make docs`"
     for task in TASKS:
         runs = [run for run in imitation.runs() if run["arguments"]["task"] == task]
         assert len({run["arguments"]["seed"] for run in runs}) >= 3
@@ -99,7 +158,7 @@ def test_imitation_page() -> None:
 
 def test_baselines_page() -> None:
     """The page equals the results: all methods on the same strict starts, 300 of them."""
-    assert (ROOT / "docs" / "baselines.md").read_text() == baselines.page(), "run `make docs`"
+    assert (DOCS / "baselines.md").read_text() == baselines.page(), "run `make docs`"
     played = set()
     for run in baselines.runs():
         evaluation = run["evaluation"]

@@ -160,7 +160,6 @@ def test_observations_are_the_callers(task: str, obs_type: str) -> None:
     [
         ({"obs_type": "pixel"}, ("pixel", *MERGED_OBS_TYPES)),
         ({"obs_type": "pixels", "cameras": ("moon",)}, ("moon", "top", "angle")),
-        ({"obs_type": "pixels", "cameras": ("wrist",)}, ("wrist", "left_wrist")),
         ({"obs_type": "state", "scop": "full"}, ("scop", "scope")),
         ({"obs_type": "state", "control": "torque"}, ("torque", "joint_position")),
         ({"obs_type": "state", "max_cycles": 0}, ("max_cycles",)),

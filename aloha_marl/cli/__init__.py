@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import logging
+import os
 import sys
 
 
@@ -14,9 +16,15 @@ def main() -> None:
     try:
         from aloha_marl.cli.app import app
     except ModuleNotFoundError as error:
-        if error.name not in ("rich", "typer"):
+        library = (error.name or "").partition(".")[0]
+        if library not in ("rich", "typer"):
             raise
-        sys.exit(f"aloha-marl needs {error.name}: pip install 'aloha_marl[cli]'")
+        sys.exit(f"aloha-marl needs {library}: pip install 'aloha_marl[cli]'")
     except KeyboardInterrupt:
         sys.exit(130)
+    logger = logging.getLogger("aloha_marl")
+    logger.addHandler(logging.StreamHandler())  # stderr
+    logger.setLevel(logging.INFO)
+    if not sys.flags.safe_path and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # module:attribute may be here, as with `python -m`
     app()

@@ -1,38 +1,49 @@
-"""Options, errors, progress bars and tables that the subcommands share."""
+"""Arguments, errors, progress bars and tables that the subcommands share."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from aloha_marl import policies
-from aloha_marl.arms import SIDES
 from aloha_marl.checks import seed_number
-from aloha_marl.cli.tables import success_matrix
-from aloha_marl.core.metrics import BOTH, OWN
-from aloha_marl.evaluation.pairs import Crossplay
-from aloha_marl.evaluation.results import Episode, Evaluation
-from aloha_marl.tasks import TASKS
+from aloha_marl.core.observations import SCOPES
+from aloha_marl.tasks import TASKS, Task, make_task
 
-TASK_NAMES = ", ".join(TASKS)
-TasksOption = Annotated[
-    list[str] | None, typer.Option(help=f"Task, may be repeated: {TASK_NAMES}.", show_default="all")
+TASK_HELP = f"{', '.join(TASKS)}, another that `list` shows, or module:Class."
+POLICY_HELP = f"{', '.join(policies.NAMES)}, another that `list` shows, "
+POLICY_HELP += "a file (.npz, .onnx, .pt), or module:attribute."
+
+TaskArgument = Annotated[str, typer.Argument(help=TASK_HELP)]
+TasksArgument = Annotated[
+    list[str] | None, typer.Argument(help=f"One or more of {TASK_HELP}", show_default="all")
 ]
-PolicyOption = Annotated[str, typer.Option(help=f"One of {', '.join(policies.NAMES)}.")]
+PolicyOption = Annotated[str, typer.Option(help=f"Policy of both arms: {POLICY_HELP}")]
+ArmOption = Annotated[
+    str | None, typer.Option(help="Policy of this arm, instead of --policy.", show_default=False)
+]
+ScopeOption = Annotated[
+    str | None,
+    typer.Option(
+        help=f"What an arm observes: {', '.join(SCOPES)}.", show_default="the policy's own"
+    ),
+]
 COUNT: dict[str, Any] = {"min": 1, "max": 1_000_000}
 """Bounds of a number of episodes."""
 WIDE = 1000
 """Characters of a line in which nothing is broken."""
+_LONGEST = 80
+"""Characters of a policy's name in the name of a file."""
 
 
 def terminal(*, highlight: bool = False) -> Console:
@@ -67,18 +78,46 @@ def seeds_from(first: int, number: int) -> range:
     return range(first, seed_number(first + number - 1) + 1)
 
 
+def tasks_of(names: list[str] | None) -> list[Task]:
+    """The tasks of these names, or all if there are none.
+
+    Raises:
+        ValueError: there is no such task.
+    """
+    return [make_task(name) for name in dict.fromkeys(names or TASKS)]
+
+
+def both_arms(policy: str, left: str | None, right: str | None) -> str:
+    """Name of the policies of both arms: one name, or two if they differ."""
+    return " + ".join(dict.fromkeys((left or policy, right or policy)))
+
+
+def file_name(name: str) -> str:
+    """A part of a file's name for the name of a policy or a task; different for different names."""
+    plain = re.sub(r"[^\w.+-]", "_", name)
+    if name in policies.NAMES or (plain == name and len(name) <= _LONGEST):
+        return plain
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+    return f"{plain[-_LONGEST:]}_{digest[:6]}"
+
+
+def print_error(text: object) -> None:
+    """Prints an error in one line; Typer's own box would break paths."""
+    typer.echo(f"Error: {' '.join(str(text).splitlines())}", err=True)
+
+
 @contextlib.contextmanager
 def usage_errors() -> Iterator[None]:
-    """Turns an error of a value or of a file into a line and exit code 2."""
+    """Turns an error of a value, of a file or of a missing library into a line and exit code 2."""
     try:
         yield
     except ConnectionError:  # an OSError, but nobody's mistake
         raise
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         text = str(error)
         if isinstance(error, OSError) and error.filename:
-            text = f"{error.filename} {error.strerror}"
-        typer.echo(f"Error: {text}", err=True)  # one line: Typer's own box would break paths
+            text = f"{error.filename}: {error.strerror}"
+        print_error(text)
         raise typer.Exit(2) from error
 
 
@@ -96,64 +135,15 @@ def exit_on(console: Console, *errors: type[Exception]) -> Iterator[None]:
 
 def progress_bar(console: Console, *, transient: bool = False) -> Progress:
     """A bar with label, count and time left; a transient one is removed at the end."""
-    label = TextColumn("{task.description}")
+    label = TextColumn("{task.description}", markup=False)
     parts = (label, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     # Into a file or a pipe it would write an empty line.
     return Progress(*parts, console=console, transient=transient, disable=not console.is_terminal)
 
 
 @contextlib.contextmanager
-def progress(console: Console, label: str, total: int) -> Iterator[Callable[[Episode], None]]:
+def progress(console: Console, label: str, total: int) -> Iterator[Callable[[object], None]]:
     """A transient bar; yields a function that advances it by one episode."""
     with progress_bar(console, transient=True) as bar:
         row = bar.add_task(label, total=total)
         yield lambda _: bar.advance(row)
-
-
-def mark(episode: Episode) -> str:
-    """The success of an episode in one coloured word: yes, no or diverged."""
-    if episode.success:
-        return "[green]yes[/]"
-    return "[red]diverged[/]" if episode.diverged else "[red]no[/]"
-
-
-def report(result: Evaluation) -> Table:
-    """The figures of an evaluation, and the reasons of its first ten failures."""
-    low, high = result.interval
-    steps = result.success_steps
-    pace = f"mean {sum(steps) / len(steps):.1f}, worst {max(steps)}" if steps else "-"
-    failed = [episode for episode in result.episodes if not episode.success]
-    rows = {
-        "success": f"{result.successes} of {len(result.episodes)} = {result.success_rate:.1%} "
-        f"(95 % interval {low:.1%} .. {high:.1%})",
-        "steps of successes": pace,
-        "highest stage": ", ".join(f"{i}: {n}" for i, n in result.stage_counts.items()),
-        "diverged": str(sum(episode.diverged for episode in result.episodes)),
-        **({"not played": f"{len(result.unplayed)}, interrupted"} if result.unplayed else {}),
-        "failed seeds": ", ".join(str(e.seed) for e in failed) or "-",
-    }
-    for name, meaning in (BOTH | OWN).items():
-        keys = (f"{side}_{name}" for side in SIDES) if name in OWN else (name,)
-        values = [f"{result.metrics[key]:.2f}" for key in keys if key in result.metrics]
-        if values:
-            unit = re.findall(r"\[(.*)\]", meaning)
-            rows[name.replace("_", " ")] = " ".join([" / ".join(values), *unit])
-    rows |= {f"why {episode.seed}": episode.reason for episode in failed[:10]}
-    if failed[10:]:
-        rows["why others"] = "see the file that --json writes"
-    table = Table(box=box.SIMPLE, show_header=False, title=f"{result.policy} on {result.task}")
-    for name, text in rows.items():
-        table.add_row(name, escape(text))
-    return table
-
-
-def matrix(result: Crossplay) -> Table:
-    """Success rates of all pairs, each above its interval; the diagonal is bold."""
-    interval = "\n[dim]{interval}[/]"
-    content = success_matrix(result, "{rate}" + interval, "[bold]{rate}[/]" + interval)
-    table = Table(title=content.title, box=box.SIMPLE_HEAD, show_edge=False, padding=0)
-    for title in content.columns:
-        table.add_column(escape(title.replace(" \\ ", " \\\n")), justify="right")
-    for row in content.rows:
-        table.add_row(*row)
-    return table

@@ -197,7 +197,7 @@ def _findings(machine: Machine, library: str, drawing: Drawing) -> tuple[Finding
         found += _nvidia_unused(machine, drawing)
     flags = machine.environ.get("XLA_FLAGS", "")
     if nvidia and machine.find_module("jax") and TRITON not in flags:
-        wrong = "JAX is installed without Triton for matrix products, which MJX's guide advises."
+        wrong = "JAX runs without the flag for Triton that MJX's guide recommends."
         found.append((wrong, f"export XLA_FLAGS={TRITON}"))
     return tuple(Finding(*texts) for texts in found)
 
@@ -249,18 +249,20 @@ def _nvidia_unused(machine: Machine, drawing: Drawing) -> list[tuple[str, str]]:
     found = []
     docker = "docker run --gpus all -e NVIDIA_DRIVER_CAPABILITIES=all ..."
     if not any((machine.root / "dev").glob("nvidia[0-9]*")):
-        wrong = "NVIDIA's driver is loaded, but no device is let into this container."
+        wrong = "NVIDIA's driver is loaded, but this container has no NVIDIA device."
         found.append((wrong, docker))
     if not machine.has_library("EGL_nvidia"):
-        wrong = "libEGL_nvidia is missing: the driver's libraries for graphics are not let into "
-        wrong += "this container. (Outside of one: not installed.)"
+        wrong = (
+            "libEGL_nvidia is missing: the driver's libraries for graphics are not installed, or "
+        )
+        wrong += "this container has no access to them."
         found.append((wrong, f"{docker}  # or graphics"))
     variable = "__EGL_VENDOR_LIBRARY_FILENAMES"
     if not machine.has_icd() and machine.environ.get(variable):
         found.append((f"No file in {variable} names libEGL_nvidia.so.0.", f"unset {variable}"))
     elif not machine.has_icd():
         path = machine.icd_folders()[-1] / ICD_NAME
-        wrong = f"EGL does not know NVIDIA's library: {path} is missing. "
+        wrong = f"EGL does not find NVIDIA's library: {path} is missing. "
         wrong += "`aloha-marl doctor --write-icd` writes it, with this content:"
         found.append((wrong, ICD_CONTENT))
     if not drawing.software:
@@ -270,8 +272,8 @@ def _nvidia_unused(machine: Machine, drawing: Drawing) -> list[tuple[str, str]]:
     elif machine.environ.get("MUJOCO_EGL_DEVICE_ID"):
         mend = "unset MUJOCO_EGL_DEVICE_ID"
     elif found:
-        mend = "See what follows."
+        mend = "Fix what follows."
     else:
-        mend = "nvidia-smi        # does the driver work?\nls -l /dev/nvidia* # may you?"
+        mend = "nvidia-smi         # does the driver work?\nls -l /dev/nvidia* # may this user open them?"
     wrong = f"An NVIDIA device is present, but {drawing.renderer} draws, on the CPU."
     return [(wrong, mend), *found]

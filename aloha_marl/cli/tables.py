@@ -14,7 +14,7 @@ from aloha_marl.envs.parallel_env import AlohaParallelEnv
 from aloha_marl.evaluation import Crossplay
 from aloha_marl.rendering.renderer import camera_names
 from aloha_marl.scene.randomization import RANGES
-from aloha_marl.tasks import TASKS
+from aloha_marl.tasks import make_task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +78,8 @@ def as_markdown(parts: Mapping[str, Iterable[Table]]) -> str:
     text += " --markdown`.\n\nEach scope is a prefix of `full`; both arms observe the same "
     text += "quantities, each in its own base frame.\n"
     for name, content in parts.items():
-        text += f"\n## {name}\n\n{TASKS[name].summary[0].upper()}{TASKS[name].summary[1:]}.\n"
+        summary = make_task(name).summary
+        text += f"\n## {name}\n\n{summary[0].upper()}{summary[1:]}.\n"
         text += "".join(f"\n{part.markdown()}" for part in content)
     return text
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from aloha_marl.arms import CONTROL_TIMESTEP
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
 from aloha_marl.evaluation import Episode, play
-from aloha_marl.policies import Policy
+from aloha_marl.policies import Policies
 from aloha_marl.rendering.viewer import Viewer
 from aloha_marl.tasks import SUCCESS
 
@@ -43,7 +43,7 @@ class Playback:
         ValueError: the environment has no window.
     """
 
-    def __init__(self, env: AlohaParallelEnv, policies: Callable[[int], Mapping[str, Policy]]):
+    def __init__(self, env: AlohaParallelEnv, policies: Callable[[int], Policies]):
         if env.viewer is None:
             raise ValueError(f"render_mode={env.render_mode!r} must be 'human'")
         self.paused = False
