@@ -23,7 +23,7 @@ CORE := parallel_env vector_env single_agent single_agent_vector observations re
 SYSTEM := @PYTHON='$(PYTHON)' sh scripts/system_packages.sh
 
 .NOTPARALLEL:
-.PHONY: pictures windows demo check test versions integrations recipes lint format docs clean
+.PHONY: pictures windows demo check test versions integrations lerobot recipes lint format docs site links clean
 
 pictures:
 	$(SYSTEM) venv pictures
@@ -59,6 +59,12 @@ version-%: pictures
 	fi; \
 	"$$folder/bin/python" -m pytest -q -n 2 -m "not slow" $(CORE:%=tests/test_%.py)
 
+# It needs Python 3.12 or newer, and its environment takes six gigabytes.
+lerobot: pictures  ## LeRobot itself reads an exported set, trains on it and evaluates the expert
+	$(PYTHON) -m venv .venvs/lerobot
+	.venvs/lerobot/bin/python -m pip install --quiet 'lerobot[training]==0.6.1' --editable '.[export,test]'
+	HF_HUB_OFFLINE=1 .venvs/lerobot/bin/python -m pytest -q -W ignore tests/integrations/test_lerobot.py
+
 recipes: $(RECIPES:%=integration-%)  ## the examples of further libraries
 
 integration-%: pictures .venvs/%/installed
@@ -68,7 +74,9 @@ integration-%: pictures .venvs/%/installed
 # The examples that need PyTorch alone.
 integration-torch: pictures .venvs/torch/installed
 	.venvs/torch/bin/python -m pytest -q --library torch \
-		tests/integrations/test_imitate.py tests/integrations/test_cleanrl.py tests/integrations/test_examples.py
+		tests/integrations/test_imitate.py tests/integrations/test_cleanrl.py \
+		tests/integrations/test_torchscript.py tests/integrations/test_datasets.py \
+		tests/integrations/test_examples.py
 
 lint: .venv/installed
 	$(BIN)/ruff check
@@ -85,6 +93,13 @@ docs: pictures .venv/installed  ## the pages and pictures made from the code
 	$(BIN)/python docs/_scripts/crossplay.py
 	$(BIN)/python docs/_scripts/imitation.py
 	$(BIN)/python docs/_scripts/baselines.py
+	$(BIN)/python docs/_scripts/task_pages.py
+
+site: pictures .venv/installed  ## the documentation as a site in build/site; runs the notebook
+	$(BIN)/sphinx-build -W --keep-going -q docs build/site
+
+links: .venv/installed  ## follows the links that lead out of the documentation
+	$(BIN)/sphinx-build -q -b linkcheck -D nb_execution_mode=off docs build/links
 
 .venv/installed: pyproject.toml
 	$(SYSTEM) venv

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
-from pages import IMAGES, PAGES, RESULTS, interval, plain, times
+from pages import IMAGES, PAGES, PROCESSORS, RESULTS, interval, marked, plain, times
 
 from aloha_marl.arms import SIDES
 from aloha_marl.control.modes import CONTROLS
@@ -17,10 +17,11 @@ from aloha_marl.tasks import SUCCESS, TASKS
 ALONE = "one arm"
 
 METHODS = {
-    "scripted": "the experts of `aloha_marl.policies`, a program per arm",
-    "imitation": "networks that learned from the experts in steps of joints ([how](imitation.md)), one per "
-    "arm; those of seed 0 come with the package and act in every control mode",
-    "ippo": "independent PPO from nothing, by `examples/learning/train_cleanrl.py`",
+    "scripted": "the experts, a program per arm",
+    "imitation": "networks that imitate the experts, one per arm ([how](imitation.md)); those of seed 0 "
+    "come with the package and play in every control mode",
+    "ippo": "networks that learned from rewards alone, by independent PPO ([how](from_scratch.md)); those "
+    "of seed 0 come with the package",
     "random": "actions drawn uniformly between the bounds of the control mode",
 }
 """Methods in the order of the tables -> description."""
@@ -39,32 +40,38 @@ FORMER = {"examples/": "examples/learning/", "docs/": "docs/_scripts/"}
 
 PAGE = """# Baselines
 
-What has been played and trained so far, and how well it does: {episodes} episodes each, from starts (seeds
-{first} to {last}) that no training has seen, `start="random"`, `rules="strict"`, {cycles} steps of 0.02 s
-at most. The interval is Wilson's at 95 %. Every policy acts for one arm on that arm's observation alone, of
-scope {scopes}.
+What policies reach on both tasks. Every row is {episodes} episodes from the same random starts, which no
+training has used (seeds {first} to {last}, `start="random"`, `rules="strict"`, at most {cycles} steps of
+0.02 s). Every policy controls one arm and reads that arm's observation only, of scope {scopes}.
 
 {methods}
-Steps are those of the successes. "Stages" says in how many episodes, in per cent, stage 1, 2 and 3 or a
-higher one was reached. "Handover" is for how long both arms touched what changed hands, "drops" how often
-per episode an object that had been lifted fell on the table, "idle" the share of the steps, in per cent, in
-which no joint of the left / the right arm moved.
+| column | meaning |
+|---|---|
+| interval | Wilson's 95 % interval of the success rate |
+| steps | mean length of the successful episodes |
+| stages | share of the episodes that reached stage 1 / 2 / 3 or a higher one [%] |
+| handover | how long both arms touched the object that changed hands |
+| drops | how often per episode a lifted object fell back on the table |
+| idle | share of the steps in which the left / right arm stood still [%] |
+
+{processors}
 {tasks}
 ## Training
 
-Each line is a training from nothing. Wall time includes waiting for other programs of the machine, CPU
-time is the sum over all threads of the training alone. Its parts leave out the held-out episodes of the
-learning curve; physics is the whole step of the environments, with observations, rewards and new starts.
+Each row is one training from random weights. Wall time includes time in which other programs used the
+machine; CPU time is the training's own, over all threads. The shares of physics, policy and learning
+leave out the episodes that were played for the learning curve. Physics is the whole step of the
+environments: observations, rewards and new starts included.
 
 {trainings}{curves}
-## Again
+## Repeat it
 
 ```sh
 {commands}
 ```
 
-A training writes its JSON to `out/`; `python docs/_scripts/baselines.py` makes this page from those in
-`docs/results/`. Versions: {versions}.
+A training writes its JSON to `out/`. `python docs/_scripts/baselines.py` makes this page from the files
+in `docs/results/`. Versions: {versions}.
 """
 
 TASK = """
@@ -73,8 +80,8 @@ TASK = """
 {results}
 ### {task}: one arm alone
 
-One arm acts ([how](../aloha_marl/policies/one_arm.py)), the other is frozen, with `start="gym_aloha"`:
-the successes by gym-aloha's rules, and by the strict ones.
+One arm plays ([how](../aloha_marl/policies/one_arm.py)), the other is frozen, with `start="gym_aloha"`.
+The successes as gym-aloha judges them, and by the strict rules:
 
 {attempts}"""
 
@@ -120,7 +127,7 @@ def results(done: Sequence[Mapping[str, Any]]) -> str:
         steps, metrics = summary["mean_steps_of_successes"], summary["metrics"]
         idle = (f"{100 * metrics[f'{side}_idle_share']:.0f}" for side in SIDES)
         row = (
-            run["method"],
+            marked(run["method"]),
             options["control"],
             str(run["arguments"].get("seed", "-")),
             *interval(run),
@@ -156,7 +163,7 @@ def training(run: Mapping[str, Any]) -> tuple[str, ...]:
     """A row of the table of trainings."""
     end, evaluation = run["curve"][-1], run["evaluation"]
     return (
-        run["method"],
+        marked(run["method"]),
         evaluation["task"],
         evaluation["options"]["control"],
         str(run["arguments"]["seed"]),
@@ -209,8 +216,8 @@ def ends(group: Sequence[Mapping[str, Any]]) -> str:
     names = [name for name in SHARES if all(name in curve for curve in curves)]
     if names == ["success"]:
         return (
-            "Of the episodes that ended in a round of the training, in the first of which the experts "
-            "play; those that get stuck end late.\n"
+            "Success rate of the episodes that ended in each round. In the first round the experts play. "
+            "An episode that gets stuck runs to its time limit, so it counts in a later round.\n"
         )
     rows = [
         (
@@ -223,8 +230,8 @@ def ends(group: Sequence[Mapping[str, Any]]) -> str:
         for point in run["curve"]
     ]
     text = (
-        "Without noise, of {held_out} held-out episodes: the shares that reach a stage, and in which all "
-        "that shall be lifted is once 5 cm above the table.\n\n"
+        "Shares of {held_out} held-out episodes, played without exploration noise, that reach each stage. "
+        "Lifted: every object to lift was 5 cm above the table at some time.\n\n"
     ).format(**group[0]["arguments"])
     columns = ("seed", "steps", "wall time", *(name.replace("_", " ") for name in names))
     return text + plain(columns, rows)
@@ -265,6 +272,7 @@ def page() -> str:
         last=first + episodes - 1,
         cycles=cycles,
         scopes=", ".join(scopes),
+        processors=PROCESSORS,
         methods="".join(
             f"- `{name}`: {text}\n"
             for name, text in METHODS.items()

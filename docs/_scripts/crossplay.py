@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import math
 
-from pages import IMAGES, PAGES, RESULTS
+from pages import IMAGES, PAGES, PROCESSORS, RESULTS
 
 from aloha_marl.cli.tables import Table, success_matrix
 from aloha_marl.evaluation import Crossplay, crossplay
@@ -21,45 +21,49 @@ SEEDS = range(10_000, 10_050)
 
 PAGE = """# Cross-play
 
-Partners that were made for one another may fail with anybody else. Cross-play finds out: every policy as
-left arm plays with every policy as right arm, over the same seeds. On the diagonal of the matrix a policy
-plays with itself; all others are strangers.
+Two arms that were trained or written together may fail with any other partner. Cross-play tests that:
+every policy as the left arm plays with every policy as the right arm, over the same seeds. On the
+diagonal of a matrix both arms play the same policy; everywhere else the partners are strangers.
+
+## Scripted policies
 
 {styles}
-`height` is that of the point where the arms meet, `pitch` is how much further down the tool points when it
-grasps, `noise` the standard deviation of an error added to each joint's target at every step. `scope` is
-what an arm may know: `local` leaves out the partner. In all else they are alike.
+`height` moves the point where the arms meet, `pitch` turns the tool further down when it grasps, and
+`noise` is the standard deviation of an error that is added to each joint's target at every step. `scope`
+is what an arm observes: `local` leaves out the partner. In everything else the policies are the same.
 
 ```sh
 aloha-marl crossplay --out docs/results && python docs/_scripts/crossplay.py
 ```
 
-plays all pairs, {episodes} episodes each, and makes this page. Names of other policies may follow
-`crossplay`; `aloha_marl.evaluation.crossplay` does the same with policies of your own.
+plays all pairs, {episodes} episodes each, and makes this page. `--policy A --policy B` plays other
+policies, also [your own](custom_policy.md); in Python it is `aloha_marl.evaluation.crossplay`.
 
 ## What it shows
 
 {findings}
 {results}
-## An expert and those that learned
+## Learned policies as partners
 
-The same with the plain expert and the package's learned policies. Networks that learned from the experts go
-along with them, and with one another as well. Two that learned from scratch, with each other as the
-only partner, have a way of their own, in which nobody else joins:
+The same with the plain expert and the package's learned policies. Networks that imitate the experts play
+well with the experts and with each other. The arms of `ippo` learned only with each other, and hardly any
+other partner can play with them.
 
 ```sh
 python docs/_scripts/crossplay.py --learned
 ```
-{learned}"""
+{learned}
+{processors}
+"""
 
 FINDINGS = """\
-- Where to meet is what matters. `high` succeeds with itself and with nearly nobody else, on either side
-  of either task. `low`, only 2 cm off, fails with others where it leads: as the giver of the cube and as
-  the holder of the socket. Where it follows, it goes along with most partners.
-- Speed, how steeply the tool grasps and whether the partner is seen hardly matter: the objects' poses
-  tell an arm all it needs.
-- A novice harms most where it carries: the cube as the right arm, the socket as the left one. As the
-  other arm of either task it succeeds nearly as often as an expert.
+- The meeting point matters most. `high` succeeds with itself and with almost nobody else, on either side
+  of either task. `low` meets only 2 cm lower. It fails with others where it leads, as the giver of the
+  cube and as the holder of the socket; where it follows, it adapts to most partners.
+- Speed, the pitch of the grasp and seeing the partner hardly matter: the poses of the objects tell an arm
+  all it needs.
+- A novice does most harm where it carries: the cube as the right arm, the socket as the left one. In the
+  other role it succeeds nearly as often as an expert.
 """
 
 
@@ -91,7 +95,7 @@ def styles() -> Table:
         )
         rows.append(row)
     columns = ("policy", "speed", "height [cm]", "pitch [deg]", "scope", "noise [deg]")
-    return Table("Scripted policies", columns, rows)
+    return Table("", columns, rows)
 
 
 def matrix(result: Crossplay, name: str = "crossplay", level: str = "##") -> str:
@@ -121,6 +125,7 @@ def page() -> str:
             matrix(result, "crossplay_learned", "###")
             for result in results("crossplay_learned").values()
         ),
+        processors=PROCESSORS,
     )
 
 

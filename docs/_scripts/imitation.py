@@ -8,38 +8,37 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from pages import PAGES, RESULTS, interval, plain, times
+from pages import PAGES, PROCESSORS, RESULTS, interval, plain, times
 
 from aloha_marl.arms import SIDES
 from aloha_marl.policies.learned import WEIGHTS
-from aloha_marl.policies.network import Network
-from aloha_marl.tasks import TASKS
+from aloha_marl.policies.network import NetworkPair
+from aloha_marl.tasks import TASKS, make_task
 
 WIDTH = 108
 
 PAGE = """# Imitation
 
-`aloha_marl.policies.load("imitation", task)` gives two networks, one per arm, that learned to act from
-the scripted experts. They run with NumPy alone, and like every policy each sees its own arm's
-observation and nothing else.
+`aloha_marl.policies.load("imitation", task)` gives two networks, one per arm, that imitate the scripted
+experts. They run with NumPy alone, and each reads its own arm's observation only.
 
 ```sh
-aloha-marl eval --policy imitation --task insertion
+aloha-marl eval insertion --policy imitation
 ```
 
-## What comes with the package
+## The networks
 
 {model}
-The networks read the observation of the scope `partner` without velocity of the gripper and angular
-velocity of the objects:
+They read the observation of scope `partner`, without the velocity of the gripper and the angular velocity
+of the objects, in this form:
 
 {inputs}
 
-Positions of objects are multiplied by 20, because millimetres decide, and also given in the tool's frame;
-an axis of an object is given so that all yaws at which it looks the same are alike. There is no time, no
-memory and no previous action. `aloha_marl.policies.learned.features` is all of it. The networks say how far
-each commanded joint turns in a step, as `control="joint_delta"`, and whether the gripper opens or closes;
-the policies turn that into the actions of any control mode.
+Positions of objects are multiplied by 20, because millimetres decide, and also given in the tool's frame.
+The axes of an object are encoded so that yaws at which it looks the same give the same inputs. Time,
+memory and the previous action are no inputs. `aloha_marl.policies.features.features` computes all of
+them. A network's outputs say how far each commanded joint turns in a step, and whether the gripper opens
+or closes; the policy turns them into actions of any control mode.
 
 ## How they were trained
 
@@ -47,16 +46,16 @@ the policies turn that into the actions of any control mode.
 python examples/learning/imitate.py --task transfer_cube --seed 0
 ```
 
-needs the extra `torch`, and writes two files of weights, the learning curve and the evaluation. First the
-experts play. Then the networks play, the experts label every state they get into with what they would have
-done there, and the networks learn from all samples so far (DAgger):
+needs the extra `torch`. It writes the networks of both arms, the learning curve and the evaluation. The
+method is DAgger: first the experts play; then the networks play, the experts label every state that the
+networks get into with the action they would have taken, and the networks learn from all samples so far:
 
 {arguments}
 
-Starts of the training come from other seeds than those of the evaluation.
+Training starts use other seeds than the evaluation.
 
-Success while learning, of the episodes that ended in a round; those that get stuck end late, after 300
-steps:
+The pictures show the success rate of the episodes that ended in each round; an episode that gets stuck
+runs to its time limit of 300 steps, so it counts in a later round.
 
 | | |
 |---|---|
@@ -64,23 +63,23 @@ steps:
 
 ## Results
 
-Each line is a training from nothing, evaluated on {episodes} starts (seeds {first} and following) that
-no training has seen: `start="random"`, `rules="strict"`, {cycles} steps at most. The interval is
-Wilson's at 95 %. Samples are per arm. Time is that of play, labels and gradient steps together, on {cpus}
-CPUs with `OMP_NUM_THREADS=1`; wall time includes waiting for other programs of the machine, CPU time is the
-sum over all threads of the training alone. How the arms worked together, and the experts beside them, is in
-[baselines.md](baselines.md).
+Each row is one training from random weights, evaluated on {episodes} starts that no training has used
+(seeds {first} and following, `start="random"`, `rules="strict"`, at most {cycles} steps). Intervals are
+Wilson's at 95 %; samples are per arm. Times cover play, labels and gradient steps, on {cpus} CPUs with
+`OMP_NUM_THREADS=1`. Wall time includes time in which other programs used the machine; CPU time is the
+training's own, over all threads. [Baselines](baselines.md) shows the experts beside them, and how the
+arms worked together.
 
 {results}
 {failures}
+{processors}
+
 Versions: {versions}.
 
-## What they are not
+## Limits
 
-They know these two tasks, this scope and the noise of these starts. Perturbed observations, other masses
-or a partner that acts differently were not part of the training. A file for another task, arm or scope
-is refused with the command that makes the right one; load your own with
-`aloha_marl.policies.learned.load_file`.
+The networks know these two tasks, this scope and these starts. Noise, other masses or a partner that acts
+differently were no part of the training; [Evaluation](evaluation.md) shows how to measure what they cost.
 """
 
 
@@ -98,17 +97,17 @@ def model() -> tuple[str, str]:
     rows: list[tuple[str, ...]] = []
     names: dict[str, int] = {}
     for task in TASKS:
-        for side in SIDES:
-            path = WEIGHTS / f"imitation_{task}_{side}.npz"
-            network = Network.load(path, task, side)
-            sizes = [len(network.layers[0][0]), *(len(bias) for _, bias in network.layers)]
-            count = sum(weights.size + bias.size for weights, bias in network.layers)
-            size = f"{path.stat().st_size / 1000:.0f} kB"
-            with np.load(path) as content:
-                names |= json.loads(str(content["header"]))["features"]
-            layers = " - ".join(map(str, sizes))
-            rows.append((f"`{path.name}`", layers, f"{count:,}", size, str(network.seed)))
-    columns = ("file", "layers", "numbers", "size", "training seed")
+        path = WEIGHTS / f"imitation_{task}.npz"
+        pair = NetworkPair.load(path, make_task(task))
+        with np.load(path) as content:
+            names |= json.loads(str(content["header"]))["inputs"]
+        layers = [pair.networks[side].layers for side in SIDES]
+        sizes = [len(layers[0][0][0]), *(len(bias) for _, bias in layers[0])]
+        count = sum(weights.size + bias.size for arm in layers for weights, bias in arm)
+        size = f"{path.stat().st_size / 1000:.0f} kB"
+        shape = " - ".join(map(str, sizes))
+        rows.append((f"`{path.name}`", shape, f"{count:,}", size, str(pair.seed)))
+    columns = ("file", "layers of each arm", "numbers", "size", "training seed")
     return plain(columns, rows), ", ".join(f"`{name}`" for name in names)
 
 
@@ -129,7 +128,7 @@ def page() -> str:
     """The whole text."""
     done = runs()
     table, inputs = model()
-    columns = ("task", "training seed", "successes", "rate", "interval", "steps")
+    columns = ("task", "training seed", "successes\\*", "rate", "interval", "steps")
     columns += ("samples", "wall time", "CPU time")
     results = plain(columns, [line(run) for run in done])
     failures = [
@@ -145,7 +144,7 @@ def page() -> str:
         inputs=textwrap.fill(inputs, WIDTH),
         arguments=f"- {how['expert_steps']} steps of the experts in {how['num_envs']} environments,\n"
         f"- {how['rounds']} rounds of {how['round_steps']} steps,\n"
-        f"- {how['updates']} gradient steps after each, and {how['last_updates']} at the end with a "
+        f"- {how['updates']} gradient steps after each round, and {how['last_updates']} at the end with a "
         "falling learning rate.",
         episodes=how["episodes"],
         first=first["evaluation"]["first_seed"],
@@ -155,7 +154,8 @@ def page() -> str:
             f"![{task}](images/imitation_{task}_joint_delta.png)" for task in TASKS
         ),
         results=results,
-        failures="Episodes that failed:\n\n" + "\n".join(failures) + "\n" if failures else "",
+        failures="The episodes that failed:\n\n" + "\n".join(failures) + "\n" if failures else "",
+        processors=PROCESSORS,
         versions=", ".join(f"{name} {version}" for name, version in versions.items()),
     )
 

@@ -30,7 +30,7 @@ def references() -> Iterator[dict[str, Any]]:
                 arms = policies.load("imitation", task, control=control)
                 left = arms["left_arm"]
                 assert isinstance(left, LearnedPolicy)
-                seed = left.network.seed
+                seed = left.pair.seed
                 yield played("imitation", task, arms) | {"arguments": {"seed": seed}}
         yield played("random", task, policies.load("random", task, control="joint_delta"))
     for attempt, (task, *_) in ATTEMPTS.items():
