@@ -99,7 +99,8 @@ def record(
         )
         seeds = ui.seeds_from(first_seed, episodes)
         check_writable(plan.folder / "seed.hdf5")
-    there = sum(episode_path(plan.folder, seed).exists() for seed in seeds)
+    files = [episode_path(plan.folder, seed) for seed in seeds]
+    missing = [path for path in files if not path.exists()]
     console = ui.terminal()
     results: list[Result] = []
     try:
@@ -111,11 +112,11 @@ def record(
 
             with ui.exit_on(console, datasets.RecordingError):
                 datasets.record(plan, seeds, workers, keep)
-    except BaseException:
-        if results:
-            _print_results(console, plan.folder, results, there)
-        raise
-    _print_results(console, plan.folder, results, there)
+    finally:
+        # A worker that was interrupted may have kept an episode and not said so.
+        kept = [path for path in missing if path.exists()]
+        if results or not missing:
+            _print_results(console, plan.folder, results, kept, len(files) - len(missing))
     if any(result.error for result in results):
         raise typer.Exit(1)
 
@@ -243,15 +244,17 @@ def _cells(episode: Episode) -> Iterable[str]:
     return episode.path.name, kept.task, seed, drivers, steps, stage, cameras, kept.quality, size
 
 
-def _print_results(console: Console, folder: Path, results: Sequence[Result], there: int) -> None:
+def _print_results(
+    console: Console, folder: Path, results: Sequence[Result], kept: Sequence[Path], there: int
+) -> None:
     """Says what was recorded, and which episodes are not kept."""
     for result in results:
         if result.error:
             text = f"seed {result.seed}, step {result.steps}: {result.error}"
             console.print(escape(text), soft_wrap=True, highlight=False)
-    kept = [result for result in results if result.path is not None]
-    size = sum(result.path.stat().st_size for result in kept if result.path)
-    steps = sum(result.steps for result in kept)
+    told = {result.path: result.steps for result in results}
+    size = sum(path.stat().st_size for path in kept)
+    steps = sum(told[path] if path in told else len(Episode(path)) for path in kept)
     text = f"{folder}: {len(kept)} episodes recorded, {steps} steps, {size / 1e6:.1f} MB"
     text += f"; {there} were there" if there else ""
     failed = sum(result.path is None and not result.error for result in results)

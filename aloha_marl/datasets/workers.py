@@ -110,6 +110,7 @@ def _started(plan: Plan, rows: int, workers: int) -> Iterator[list[Connection]]:
             process.join()
         for connection in connections:
             connection.close()
+        remove_parts(plan.folder)  # of workers that were ended
 
 
 @contextlib.contextmanager
@@ -148,15 +149,13 @@ def _handed_out(connections: list[Connection], seeds: Iterator[int]) -> Iterator
 
 def _work(plan: Plan, rows: int, connection: Connection) -> None:
     """Records in this process, a worker, until there are no more seeds."""
-    # Ctrl-C ends the parent, which ends the workers by the other signal: no half-written file is left.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends the parent, which ends the workers
 
     def request() -> int | None:
         connection.send("seed")
         return connection.recv()
 
-    with contextlib.suppress(KeyboardInterrupt, EOFError, BrokenPipeError):
+    with contextlib.suppress(EOFError, BrokenPipeError):
         try:
             for result in Recorder(plan, rows).record(iter(request, None)):
                 connection.send(result)
@@ -164,4 +163,3 @@ def _work(plan: Plan, rows: int, connection: Connection) -> None:
         except (OSError, RuntimeError, ValueError) as error:
             if not isinstance(error, BrokenPipeError):  # the parent is gone
                 connection.send(" ".join(str(error).split()))
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)

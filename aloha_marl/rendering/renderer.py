@@ -90,9 +90,11 @@ class Renderer(Uncopied):
             self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
             with self.current():
                 _unsmooth_textures(model, self._renderer._mjr_context)
+        self._flags = self._renderer.scene.flags.copy()
 
     def draw(self, model: mujoco.MjModel, data: mujoco.MjData, camera: str) -> np.ndarray:
         """(height, width, 3) uint8 picture of the current state, with the model's current looks."""
+        self._renderer.disable_depth_rendering()  # an interrupt may have left it enabled
         picture = self._draw(model, data, camera, self._option)
         return picture if self._scale == 1 else _halved(picture)
 
@@ -108,6 +110,7 @@ class Renderer(Uncopied):
         for field, looks in self._looks.items():
             looks[:] = getattr(model, field)
         self._looks["mat_rgba"] *= self._factors
+        self._renderer.scene.flags[:] = self._flags  # those of depth, if it was interrupted
         self._renderer.update_scene(data, self._cameras[camera], option)
         hold(self._renderer)
         try:
@@ -121,10 +124,7 @@ class Renderer(Uncopied):
         As Gymnasium's MuJoCo environments give it: OpenGL's own, which is not linear in the distance.
         """
         self._renderer.enable_depth_rendering()
-        try:
-            distance = self._draw(model, data, camera, None).astype(float)  # with the scenery
-        finally:
-            self._renderer.disable_depth_rendering()
+        distance = self._draw(model, data, camera, None).astype(float)  # with the scenery
         extent, planes = self._model.stat.extent, self._model.vis.map
         near, far = planes.znear * extent, planes.zfar * extent
         return ((1 / near - 1 / distance) / (1 / near - 1 / far)).astype(np.float32)
