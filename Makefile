@@ -17,7 +17,7 @@ VERSIONS := 3.11-3.17 3.12-4 3.13-4
 # The tests that depend on them most.
 CORE := parallel_env vector_env single_agent single_agent_vector observations rewards metrics tasks \
 	policies control kinematics randomization determinism divergence parity gym_aloha scene evaluation \
-	integrations dm_control
+	integrations dm_control plugins check_task comparison
 
 # What pip can't install: OpenGL for pictures, for windows a virtual screen, and Python's own venv.
 SYSTEM := @PYTHON='$(PYTHON)' sh scripts/system_packages.sh

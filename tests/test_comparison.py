@@ -199,6 +199,7 @@ def test_repr() -> None:
     )
 
 
+@pytest.mark.slow
 def test_json_repeats(task: str) -> None:
     """The JSON of a comparison is the same every time, and has both evaluations whole."""
 

@@ -272,6 +272,7 @@ def test_damage_is_noticed(kind: str, recorded: Path, tmp_path: Path) -> None:
     assert noticed > 45
 
 
+@pytest.mark.slow
 def test_damaged_pictures(pictured: Episode, tmp_path: Path) -> None:
     """A bit that flipped in a picture is noticed, too."""
     data, draw = pictured.path.read_bytes(), random.Random(0)

@@ -294,6 +294,7 @@ def test_interrupted(who: str, started: Any, tmp_path: Path) -> None:
         assert not parts(folder)
 
 
+@pytest.mark.slow
 def test_full_disk(started: Any, tmp_path: Path) -> None:
     """What is whole is kept and counted, and what went wrong is said in a line."""
     (tmp_path / "out").mkdir()

@@ -37,6 +37,7 @@ def _name(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", WITH_CODE, ids=_name)
 def test_code_runs(page: Path, tmp_path: Path) -> None:
     """The blocks of a page run from top to bottom in an empty folder, and print what they say."""

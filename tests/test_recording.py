@@ -142,6 +142,7 @@ def test_tile(count: int, columns: int, rows: int) -> None:
         assert (whole[top : top + 4, left : left + 6] == (10 + i if i < count else 0)).all()
 
 
+@pytest.mark.slow
 def test_cameras(tmp_path: Path) -> None:
     """Cameras stand in the film in the order asked for."""
     cameras = ("angle", "top", "left_wrist", "vis")
@@ -157,6 +158,7 @@ def test_cameras(tmp_path: Path) -> None:
         assert close < 10 < other
 
 
+@pytest.mark.slow
 def test_names_of_cameras(tmp_path: Path) -> None:
     """A name alone is that camera; each arm's own is shown of both."""
     alone, listed, wrists, named = (
@@ -385,6 +387,7 @@ def run(*arguments: str, code: int = 0) -> str:
     return result.output
 
 
+@pytest.mark.slow
 def test_command(tmp_path: Path) -> None:
     """One line per file; film and plot are of the same episode."""
     text = run("insertion", "--seed", "3", "--format", "gif", "--strip", "--out", "new")
