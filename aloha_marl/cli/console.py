@@ -17,6 +17,7 @@ from rich.table import Table
 
 from aloha_marl import policies
 from aloha_marl.checks import seed_number
+from aloha_marl.control.modes import CONTROLS
 from aloha_marl.core.observations import SCOPES
 from aloha_marl.tasks import TASKS, Task, make_task
 
@@ -38,8 +39,18 @@ ScopeOption = Annotated[
         help=f"What an arm observes: {', '.join(SCOPES)}.", show_default="the policy's own"
     ),
 ]
+ControlOption = Annotated[
+    str | None,
+    typer.Option(
+        help=f"Meaning of the actions: {', '.join(CONTROLS)}.", show_default="the policy's own"
+    ),
+]
 COUNT: dict[str, Any] = {"min": 1, "max": 1_000_000}
 """Bounds of a number of episodes."""
+EpisodesOption = Annotated[int, typer.Option(**COUNT, help="Number of episodes, a seed each.")]
+SeedOption = Annotated[
+    int, typer.Option(min=0, help="Seed of the first episode; the next ones count up.")
+]
 WIDE = 1000
 """Characters of a line in which nothing is broken."""
 _LONGEST = 80

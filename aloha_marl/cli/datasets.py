@@ -19,7 +19,6 @@ from aloha_marl import datasets, policies
 from aloha_marl.checks import choose
 from aloha_marl.cli import conditions
 from aloha_marl.cli import console as ui
-from aloha_marl.control.modes import CONTROLS
 from aloha_marl.core.options import RENDER_QUALITIES
 from aloha_marl.datasets import Episode, Plan, Rendering, Result
 from aloha_marl.datasets.encoders import QUALITIES
@@ -44,17 +43,10 @@ def record(
     policy: ui.PolicyOption = policies.NAMES[0],
     left: ui.ArmOption = None,
     right: ui.ArmOption = None,
-    episodes: Annotated[int, Option(**ui.COUNT, help="Number of episodes, a seed each.")] = 50,
-    first_seed: Annotated[
-        int, Option(min=0, help="Seed of the first episode; the next ones count up.")
-    ] = 0,
+    episodes: ui.EpisodesOption = 50,
+    first_seed: ui.SeedOption = 0,
     scope: ui.ScopeOption = None,
-    control: Annotated[
-        str | None,
-        Option(
-            help=f"Meaning of the actions: {', '.join(CONTROLS)}.", show_default="the policy's own"
-        ),
-    ] = None,
+    control: ui.ControlOption = None,
     camera: _CameraOption = None,
     size: _SizeOption = _SIZE,
     quality: _QualityOption = "lossless",

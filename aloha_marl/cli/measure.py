@@ -16,7 +16,6 @@ from typer import Argument, Option
 from aloha_marl import policies
 from aloha_marl.cli import conditions, reports
 from aloha_marl.cli import console as ui
-from aloha_marl.control.modes import CONTROLS
 from aloha_marl.core.options import STARTS
 from aloha_marl.evaluation import (
     Crossplay,
@@ -37,10 +36,6 @@ from aloha_marl.policies import STYLES, Policies
 from aloha_marl.recording.plots import draw_heat_map
 from aloha_marl.tasks import Task, make_task
 
-_EpisodesOption = Annotated[int, Option(**ui.COUNT, help="Number of episodes, a seed each.")]
-_SeedOption = Annotated[
-    int, Option(min=0, help="Seed of the first episode; the next ones count up.")
-]
 _JsonOption = Annotated[Path | None, Option(help="File to write all results to, as JSON.")]
 
 
@@ -62,15 +57,10 @@ def evaluation(
     policy: ui.PolicyOption = policies.NAMES[0],
     left: ui.ArmOption = None,
     right: ui.ArmOption = None,
-    episodes: _EpisodesOption = 300,
-    first_seed: _SeedOption = 10_000,
+    episodes: ui.EpisodesOption = 300,
+    first_seed: ui.SeedOption = 10_000,
     scope: ui.ScopeOption = None,
-    control: Annotated[
-        str | None,
-        Option(
-            help=f"Meaning of the actions: {', '.join(CONTROLS)}.", show_default="the policy's own"
-        ),
-    ] = None,
+    control: ui.ControlOption = None,
     rules: Annotated[
         str, Option(help="Rules that judge the stages: strict, gym_aloha.")
     ] = "strict",
@@ -123,8 +113,8 @@ def comparison(
     a: Annotated[str, Argument(help=f"First policy: {ui.POLICY_HELP}")],
     b: Annotated[str, Argument(help="Second policy, named alike.")],
     task: ui.TaskArgument = "transfer_cube",
-    episodes: _EpisodesOption = 300,
-    first_seed: _SeedOption = 10_000,
+    episodes: ui.EpisodesOption = 300,
+    first_seed: ui.SeedOption = 10_000,
     delay: conditions.DelayOption = 0,
     observation_delay: conditions.ObservationDelayOption = 0,
     noise: conditions.NoiseOption = None,
@@ -152,7 +142,7 @@ def crossplay(
         ),
     ] = None,
     episodes: Annotated[int, Option(**ui.COUNT, help="Episodes per pair.")] = 50,
-    first_seed: _SeedOption = 10_000,
+    first_seed: ui.SeedOption = 10_000,
     out: Annotated[Path, Option(help="Folder for the files.")] = Path("out"),
 ) -> None:
     """Pairs every policy as left arm with every one as right arm: do strangers work together?"""

@@ -26,15 +26,12 @@ from aloha_marl.recording.video import FORMATS, record
 from aloha_marl.tasks import make_task
 
 _FORMATS = [suffix.removeprefix(".") for suffix in FORMATS]
-_SeedOption = Annotated[
-    int, Option(min=0, help="Seed of the first episode; the next ones count up.")
-]
 
 
 def demo(
     task: ui.TasksArgument = None,
     episodes: Annotated[int, Option(**ui.COUNT, help="Episodes per task.")] = 5,
-    first_seed: _SeedOption = 0,
+    first_seed: ui.SeedOption = 0,
     out: Annotated[Path, Option(help="Folder for the videos.")] = Path("out"),
     video: Annotated[bool, Option(help="Film the first episode of each task.")] = True,
 ) -> None:
@@ -81,7 +78,7 @@ def record_video(
     policy: ui.PolicyOption = policies.NAMES[0],
     left: ui.ArmOption = None,
     right: ui.ArmOption = None,
-    seed: _SeedOption = 0,
+    seed: ui.SeedOption = 0,
     episodes: Annotated[int, Option(**ui.COUNT, help="Episodes per task, a video each.")] = 1,
     camera: Annotated[
         list[str] | None,
@@ -142,7 +139,7 @@ def view(
     policy: ui.PolicyOption = policies.NAMES[0],
     left: ui.ArmOption = None,
     right: ui.ArmOption = None,
-    seed: _SeedOption = 0,
+    seed: ui.SeedOption = 0,
     scope: ui.ScopeOption = None,
 ) -> None:
     """Plays episodes in a window, in real time, until it is closed; the mouse moves the objects."""
