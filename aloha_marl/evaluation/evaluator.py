@@ -141,8 +141,16 @@ def rollout(
         yield observations, infos, ended
         actions = act(observations)
         try:
-            env.unwrapped.check_actions(actions)
-        except ValueError as error:
-            raise PolicyError(f"a policy's action is no action: {error}") from error
-        observations, _, terminations, truncations, infos = env.step(actions)
+            observations, _, terminations, truncations, infos = env.step(actions)
+        except ValueError:
+            _check_actions(env, actions)
+            raise
         ended = terminations[first] | truncations[first]
+
+
+def _check_actions(env: AlohaParallelEnv | AlohaVectorEnv, actions: Mapping[AgentID, Any]) -> None:
+    """Raises PolicyError if the environment refuses these actions."""
+    try:
+        env.unwrapped.check_actions(actions)
+    except ValueError as error:
+        raise PolicyError(f"a policy's action is no action: {error}") from error
