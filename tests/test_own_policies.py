@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import SMALL
+from helpers import SMALL, announce
 
 import aloha_marl
 from aloha_marl import policies
 from aloha_marl.arms import AGENTS, SIDES
 from aloha_marl.envs.merged import MERGED_OBS_TYPES
 from aloha_marl.evaluation import PolicyError, crossplay, environment, evaluate, play
+from aloha_marl.plugins import POLICIES
 from aloha_marl.policies.policy import Policies
 from aloha_marl.recording.plots import plot_episode
 from aloha_marl.wrappers import ActionDelay, ObservationDelay, ObservationNoise
@@ -66,13 +67,9 @@ class Astray(Still):
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A module ``mine`` in the working folder, and two packages that announce some of it."""
     (tmp_path / "mine.py").write_text(MODULE)
-    entries = {"one": "mine_expert = mine:expert\nboth = mine:Both\ntwice = mine:Still"}
-    entries["two"] = "twice = mine:Both\nlost = gone:Policy"
-    for package, lines in entries.items():
-        info = tmp_path / f"{package}-1.5.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.5\n")
-        (info / "entry_points.txt").write_text(f"[aloha_marl.policies]\n{lines}\n")
+    own = {"mine_expert": "mine:expert", "both": "mine:Both", "twice": "mine:Still"}
+    announce(tmp_path, "one", POLICIES, **own)
+    announce(tmp_path, "two", POLICIES, twice="mine:Both", lost="gone:Policy")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "mine", raising=False)
