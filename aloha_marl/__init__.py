@@ -29,6 +29,7 @@ from aloha_marl.arms import AGENTS, GROUP_MAP
 from aloha_marl.core.options import Options
 from aloha_marl.envs.check import check_task
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
+from aloha_marl.envs.partner import with_partner
 from aloha_marl.envs.registration import register_all, register_task
 from aloha_marl.envs.single_agent import AlohaSingleAgent
 from aloha_marl.envs.single_agent_vector import AlohaSingleAgentVector
@@ -57,5 +58,6 @@ __all__ = [
     "parallel_env",
     "policies",
     "register_task",
+    "with_partner",
     "wrappers",
 ]

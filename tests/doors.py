@@ -14,7 +14,14 @@ from helpers import SMALL
 import aloha_marl
 from aloha_marl import AlohaSingleAgent, AlohaSingleAgentVector, AlohaVectorEnv, insertion_v0
 from aloha_marl.envs.dm_env import AlohaDmEnv
-from aloha_marl.wrappers import ActionDelay, Freeze, ObservationDelay, ObservationNoise
+from aloha_marl.wrappers import (
+    ActionDelay,
+    ActionRepeat,
+    Freeze,
+    MessageChannel,
+    ObservationDelay,
+    ObservationNoise,
+)
 
 STEPS = 9
 OPTIONS: dict[str, Any] = {
@@ -43,15 +50,28 @@ def batch(mode: str = "SameStep", **options: Any) -> AlohaVectorEnv:
 
 
 def imperfect(env: Any) -> Any:
-    """All wrappers, one round the other."""
+    """All wrappers that leave the spaces as they are, one round the other."""
     env = ObservationDelay(ObservationNoise(env, {"joint_pos": 0.1}), steps=2)
-    return Freeze(ActionDelay(env, 2, [aloha_marl.AGENTS[0]]), 0.5, (1, 3))
+    env = ActionRepeat(ActionDelay(env, 2, [aloha_marl.AGENTS[0]]), 2)
+    return Freeze(env, 0.5, (1, 3))
+
+
+def talking(env: Any) -> Any:
+    """A channel of two numbers, one of them round the other."""
+    return MessageChannel(MessageChannel(env, 1, noise=0.1, dropout=0.1), 1)
+
+
+def one_arm(env: Any) -> Any:
+    """The right arm as the agent; the partner acts at random."""
+    return aloha_marl.with_partner(imperfect(env), aloha_marl.AGENTS[1], "random")
 
 
 DOORS: dict[str, Callable[[], Any]] = {
     "parallel": single,
     "pictures": lambda: single(obs_type="pixels_agent_pos", **PICTURES),
     "wrapped": lambda: imperfect(single()),
+    "talking": lambda: talking(single()),
+    "one arm": lambda: one_arm(single()),
     "aec": lambda: insertion_v0.env(**OPTIONS),
     "merged": lambda: AlohaSingleAgent(single(), "environment_state_agent_pos"),
     "merged, wrapped": lambda: AlohaSingleAgent(imperfect(single())),
@@ -68,6 +88,9 @@ DOORS: dict[str, Callable[[], Any]] = {
     "batch of pictures": lambda: batch(obs_type="pixels", **PICTURES),
     "wrapped batch": lambda: imperfect(batch()),
     "wrapped batch NextStep": lambda: imperfect(batch("NextStep")),
+    "talking batch": lambda: talking(batch()),
+    "batch of one arm": lambda: one_arm(batch()),
+    "batch of one arm NextStep": lambda: one_arm(batch("NextStep")),
     "merged batch": lambda: AlohaSingleAgentVector(batch()),
     "batch of the id": lambda: gymnasium.make_vec(
         "aloha_marl/Insertion-v0", num_envs=3, obs_type="pixels_agent_pos", **PICTURES
@@ -105,7 +128,7 @@ def _turns(env: Any, seed: int, draw: np.random.Generator) -> Iterator[Any]:
 
 def _call(env: Any, rows: tuple[int, ...], draw: np.random.Generator, step: int) -> Iterator[Any]:
     agents = getattr(env, "possible_agents", None)
-    size = 7 if agents else 14
+    size = (env.action_space(agents[0]) if agents else env.action_space).shape[-1]
     actions = draw.uniform(-1, 1, (2, *rows, size)).astype(np.float32)
     action = dict(zip(agents, actions, strict=True)) if agents else actions[0]
     result = env.step(action)

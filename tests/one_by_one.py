@@ -21,7 +21,9 @@ def random_actions(env: aloha_marl.AlohaVectorEnv, draw: np.random.Generator) ->
     actions = {}
     for agent in env.possible_agents:
         box = env.single_action_space(agent)
-        actions[agent] = draw.uniform(box.low, box.high, (env.num_envs, 7)).astype(np.float32)
+        actions[agent] = draw.uniform(box.low, box.high, (env.num_envs, *box.shape)).astype(
+            np.float32
+        )
     return actions
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,7 +15,15 @@ from pettingzoo.test import api_test, parallel_api_test, parallel_seed_test, see
 from pettingzoo.utils import BaseParallelWrapper, parallel_to_aec
 
 import aloha_marl
-from aloha_marl.wrappers import ActionDelay, Freeze, ObservationDelay, ObservationNoise
+from aloha_marl.evaluation import PolicyError, evaluate
+from aloha_marl.wrappers import (
+    ActionDelay,
+    ActionRepeat,
+    Freeze,
+    MessageChannel,
+    ObservationDelay,
+    ObservationNoise,
+)
 
 NOISE = {"joint_pos": 0.01, "gripper": 0.05, "tcp_pos": 0.005}
 LEFT, RIGHT = aloha_marl.AGENTS
@@ -24,12 +33,17 @@ WRAPPERS: dict[str, Callable[[Any], Any]] = {
     "observation delay": lambda env: ObservationDelay(env, 3),
     "action delay": lambda env: ActionDelay(env, 2),
     "freeze": lambda env: Freeze(env, 0.7, (0, 12)),
+    "action repeat": lambda env: ActionRepeat(env, 3, [LEFT]),
+    "messages": lambda env: MessageChannel(env, 2, noise=0.2, dropout=0.3),
     "noise of one arm": lambda env: ObservationNoise(env, NOISE, [RIGHT]),
     "third repeat": lambda env: Freeze(
         ObservationNoise(env, NOISE, repeat=2), 0.6, (2, 9), repeat=2
     ),
     "all": lambda env: Freeze(
         ActionDelay(ObservationDelay(ObservationNoise(env, NOISE), 2, [LEFT]), 3), 0.6, (2, 9)
+    ),
+    "late, rare and talking": lambda env: ObservationDelay(
+        ActionDelay(ActionRepeat(ActionDelay(MessageChannel(env, 1, 0.1), 1), 3), 2, [LEFT]), 1
     ),
     "all in another order": lambda env: ObservationNoise(
         ObservationDelay(ActionDelay(Freeze(Freeze(env, 0.9, (1, 9)), 0.5, (0, 5)), 1, [RIGHT]), 4),
@@ -41,6 +55,7 @@ PERFECT: dict[str, Callable[[Any], Any]] = {
     "zero noise": lambda env: ObservationNoise(env, dict.fromkeys(NOISE, 0)),
     "no observation delay": lambda env: ObservationDelay(env, 0),
     "no action delay": lambda env: ActionDelay(env, 0),
+    "every action": lambda env: ActionRepeat(env, 1),
     "never frozen": lambda env: Freeze(env, 0, (0, 0)),
 }
 every_wrapper = pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
@@ -97,17 +112,17 @@ def test_pictures_are_delayed(task: str, mode: AutoresetMode, obs_type: str) -> 
     """Pictures come late as numbers do; beside them the numbers may be noisy."""
 
     def wrap(env: Any) -> Any:
-        noisy = env if obs_type == "pixels" else ObservationNoise(env, NOISE)
+        noisy = env if obs_type == "pixels" else MessageChannel(ObservationNoise(env, NOISE), 2)
         return ActionDelay(ObservationDelay(noisy, 2), 1)
 
     options = {"max_cycles": 4, "obs_type": obs_type}
     batch = wrap(make_batch(task, 2, autoreset_mode=mode, **options))
     single = OneByOne(task, 2, mode, **options)
-    bare, single.envs = single.envs, [wrap(env) for env in single.envs]
+    single.envs = [wrap(env) for env in single.envs]
     draw = np.random.default_rng(1)
     play_both(batch, single, 10, lambda _: random_actions(batch, draw))
     first, _ = single.envs[0].reset()
-    late = [single.envs[0].step(sample(bare[0], draw))[0] for _ in range(3)]
+    late = [single.envs[0].step(sample(single.envs[0], draw))[0] for _ in range(3)]
     for agent in batch.possible_agents:
         pictures = [
             seen[agent] if obs_type == "pixels" else seen[agent]["pixels"]
@@ -185,6 +200,16 @@ def test_pettingzoo(task: str, wrap: Any) -> None:
     parallel_seed_test(parallel)
     api_test(parallel_to_aec(parallel()), num_cycles=30)
     seed_test(lambda: parallel_to_aec(parallel()), num_cycles=20)
+
+
+@every_wrapper
+def test_observations_of_the_present_state(wrap: Any) -> None:
+    """They are those that the last call returned, as often as one asks."""
+    for env in (wrap(make("insertion", max_cycles=5)), wrap(make_batch("insertion", 2))):
+        for steps in (0, 3, 5):
+            observed = rollout(env, steps)[-1][0]
+            assert_alike([env.observations(), env.observations()], [observed] * 2)
+        env.close()
 
 
 # ---------------------------------------------------------------- seeds
@@ -342,6 +367,53 @@ def test_action_delay(task: str, control: str, steps: int) -> None:
     assert_alike(got[:, : steps + 1, 0], want[:, :1, 0].repeat(steps + 1, axis=1))
     assert_alike(got[:, steps:, 0], want[:, :-steps, 0])
     assert len(np.unique(want[:, :, 0, 0])) > 10
+
+
+@every_control
+@pytest.mark.parametrize("agents", [None, [RIGHT]], ids=str)
+def test_action_repeat(task: str, control: str, agents: list[str] | None) -> None:
+    """As without it, given every third action three times; in each episode from its start on."""
+    env = ActionRepeat(make(task, control=control, max_cycles=8), 3, agents)
+    bare = make(task, control=control, max_cycles=8)
+    for seed in range(2):
+        assert_alike(env.reset(seed=seed), bare.reset(seed=seed))
+        draw = np.random.default_rng(seed)
+        for step in range(8):
+            given = sample(bare, draw)
+            if step % 3 == 0:
+                last = given
+            taken = given | {agent: last[agent] for agent in agents or given}
+            assert_alike(env.step(given), bare.step(taken))
+            assert_alike(env.data.ctrl, bare.data.ctrl)
+
+
+@pytest.mark.parametrize("delays", [(0, 2), (2, 0), (1, 3), (2, 2)], ids=str)
+def test_rare_actions_that_are_late(task: str, delays: tuple[int, int]) -> None:
+    """An arm that reads late actions rarely holds still until it reads the first that is due."""
+    inside, outside = delays
+    env, bare = (make(task, control="joint_delta", max_cycles=14) for _ in range(2))
+    env = ActionDelay(ActionRepeat(ActionDelay(env, inside), 3), outside)
+    draw = np.random.default_rng(0)
+    for seed in range(2):
+        given: list[Any] = [sample(env, draw) for _ in range(14)]
+        env.reset(seed=seed)
+        bare.reset(seed=seed)
+        for step in range(14):
+            reads = (step - inside) // 3 * 3 - outside
+            due = given[reads] if reads >= 0 else dict.fromkeys(given[0], np.zeros(7))
+            assert_alike(env.step(given[step]), bare.step(due))
+    base = make(task)  # of joint angles, where no action says "hold still"
+    env = ActionDelay(ActionRepeat(ActionDelay(base, inside), 3), outside)
+    for seed in range(2):
+        env.reset(seed=seed)
+        start, step = base.data.ctrl.copy(), 0
+        while (step - inside) // 3 * 3 < outside:
+            assert_alike(base.data.ctrl, start)
+            env.step(sample(env, draw))
+            step += 1
+        assert_alike(base.data.ctrl, start)
+        env.step(sample(env, draw))
+        assert (base.data.ctrl != start).any()
 
 
 @every_mode
@@ -503,6 +575,70 @@ def test_stepping_an_episode_that_is_over(task: str) -> None:
     assert_alike(rollout(env, 15), rollout(other, 15))
 
 
+# ---------------------------------------------------------------- messages
+
+
+def test_messages(task: str) -> None:
+    """The partner observes one a step later, clipped; all else is as without the channel."""
+    env, bare = MessageChannel(make(task, max_cycles=6), 3), make(task, max_cycles=6)
+    draw = np.random.default_rng(0)
+    for seed in range(2):
+        sent = dict.fromkeys(env.possible_agents, np.zeros(3))
+        got, want = env.reset(seed=seed), bare.reset(seed=seed)
+        for step in range(7):
+            for agent, other in ((LEFT, RIGHT), (RIGHT, LEFT)):
+                assert got[0][agent] in env.observation_space(agent)
+                assert_alike(got[0][agent][:-3], want[0][agent])
+                assert_alike(got[0][agent][-3:], np.clip(sent[other], -1, 1).astype(np.float32))
+            assert_alike(got[1:], want[1:])
+            if step < 6:
+                actions = sample(bare, draw)
+                sent = {agent: draw.uniform(-2, 2, 3) for agent in actions}
+                both = {agent: np.append(actions[agent], sent[agent]) for agent in actions}
+                got, want = env.step(both), bare.step(actions)
+
+
+def test_lost_and_noisy_messages() -> None:
+    """Lost as a whole and as often as asked for; noise has the size asked for and stays in bounds."""
+    env = MessageChannel(make_batch("insertion", 200, max_cycles=3), 3, noise=0.1, dropout=0.25)
+    env.reset(seed=0)
+    for sent, low, high in ((0.5, -np.inf, 0.999), (1.0, 0.4, 1)):
+        actions = dict.fromkeys(env.possible_agents, np.full((200, 10), sent))
+        heard = np.array([seen[:, -3:] for seen in env.step(actions)[0].values()])
+        lost = (heard == 0).all(axis=2)
+        assert lost.mean() == pytest.approx(0.25, abs=0.07)
+        assert ((low < heard[~lost]) & (heard[~lost] <= high)).all()
+        if sent == 0.5:
+            assert heard[~lost].std() == pytest.approx(0.1, rel=0.1)
+            assert heard[~lost].mean() == pytest.approx(sent, abs=0.02)
+            assert abs(np.corrcoef(heard[~lost].T)[0, 1]) < 0.2
+    env.close()
+
+
+def test_policies_that_talk() -> None:
+    """Evaluations play them, and name a policy whose message is missing."""
+
+    class Talks:
+        scope, control, size = "partner", "joint_delta", 9
+
+        def __call__(self, observation: np.ndarray) -> np.ndarray:
+            self.heard = observation[..., -2:]
+            return np.full(self.size, 0.5)
+
+        def reset(self) -> None: ...
+
+    arms = {agent: Talks() for agent in aloha_marl.AGENTS}
+    factory = lambda **options: MessageChannel(make("insertion", max_cycles=3, **options), 2)  # noqa: E731
+    assert evaluate(factory, arms, [1]).episodes[0].steps == 3
+    for policy in arms.values():
+        assert policy.heard.tolist() == [0.5, 0.5]
+    arms[RIGHT].size = 7
+    with pytest.raises(
+        PolicyError, match=r"right_arm: action must be numbers of shape \(9,\), got"
+    ):
+        evaluate(factory, arms, [1])
+
+
 # ---------------------------------------------------------------- beside the wrappers
 
 
@@ -546,6 +682,12 @@ BAD: dict[str, tuple[Callable[[Any], Any], tuple[str, ...]]] = {
     "no agent": (lambda env: ActionDelay(env, 1, []), ("agents",)),
     "negative delay": (lambda env: ObservationDelay(env, -1), ("steps", "-1")),
     "half a delay": (lambda env: ActionDelay(env, 1.5), ("steps", "1.5")),
+    "no repeat": (lambda env: ActionRepeat(env, 0), ("steps", "0")),
+    "no message": (lambda env: MessageChannel(env, 0), ("size", "0")),
+    "half a number": (lambda env: MessageChannel(env, 1.5), ("size", "1.5")),
+    "negative noise of messages": (lambda env: MessageChannel(env, 1, -1), ("noise", "-1")),
+    "noise that is no number": (lambda env: MessageChannel(env, 1, math.nan), ("noise", "nan")),
+    "more than all lost": (lambda env: MessageChannel(env, 1, 0, 1.1), ("dropout", "1.1")),
     "likely": (lambda env: Freeze(env, 1.2, (0, 1)), ("probability", "1.2")),
     "no probability": (lambda env: Freeze(env, None, (0, 1)), ("probability", "None")),
     "one step": (lambda env: Freeze(env, 1, 3), ("steps", "3", "first")),
@@ -573,7 +715,8 @@ def test_bad_arguments(front_doors: Any, wrap: Any, named: tuple[str, ...]) -> N
             assert text in str(error.value)
 
 
-def test_pictures_are_not_made_noisy(task: str) -> None:
+def test_pictures_alone_have_no_place_for_numbers(task: str) -> None:
     """The message names the option."""
-    with pytest.raises(ValueError, match=r"obs_type='pixels'.*pixels_agent_pos"):
-        ObservationNoise(make(task, obs_type="pixels"), NOISE)
+    for wrap in (lambda env: ObservationNoise(env, NOISE), lambda env: MessageChannel(env, 1)):
+        with pytest.raises(ValueError, match=r"obs_type='pixels'.*pixels_agent_pos"):
+            wrap(make(task, obs_type="pixels"))

@@ -43,6 +43,7 @@ class Core(Uncopied):
         prepare: called before anything moves; raises if the results could not be observed.
         goes_on: True lets episodes go on after they would be terminated, until they are truncated.
         starts: draws the starts.
+        held: (n, 2) bool, arms that :meth:`hold` holds in the next step.
 
     Attributes, new arrays after every :meth:`reset`, :meth:`step` and :meth:`set_state`:
         progress: stage, elapsed steps and all else that the episodes remember.
@@ -77,7 +78,7 @@ class Core(Uncopied):
         self._ctrl = self.simulation.ctrl.reshape(n, len(SIDES), -1)  # a live view
         self._limits = limits = Limits(self.model, n, options.max_joint_speed)
         self.control = CONTROLS[options.control](limits.low, limits.high, limits.most_step)
-        self._held: np.ndarray | None = None
+        self.held = self._free = np.zeros((n, len(SIDES)), bool)
 
         self.readings = Readings(
             self.model, scene, self.simulation.sensordata, self.simulation.ctrl
@@ -111,7 +112,7 @@ class Core(Uncopied):
         qpos, ctrl, goals, drawn = self.starts.draw(rngs, seeds, given)
         self._vary(rows, drawn)
         self.simulation.reset(rows, qpos, ctrl, goals)
-        self._held = None
+        self.held = self._free
         self.readings.update()
         begun = self.progress.put(rows, self._begun(len(rows)).but(drawn=drawn))
         # The rows that go on have been judged already; judging them again would count their step twice.
@@ -145,7 +146,7 @@ class Core(Uncopied):
         Args:
             arms: (n, 2) bool; they add to those that are held already.
         """
-        self._held = arms if self._held is None else self._held | arms
+        self.held = self.held | arms
 
     def judged(self, progress: Progress, **changes: np.ndarray) -> Progress:
         """The progress with stage, memory and earnings by the current readings, and other changes."""
@@ -207,7 +208,7 @@ class Core(Uncopied):
         """Goes back to a state; the same actions then give the same results bit for bit."""
         self._vary(rows, state.drawn)
         self.simulation.set_state(rows, state.physics, state.diverged)
-        self._held = None
+        self.held = self._free
         if self._metrics:
             self._metrics.values[rows] = state.metrics
         self.readings.update()
@@ -231,9 +232,9 @@ class Core(Uncopied):
     def _targets(self, actions: np.ndarray) -> np.ndarray:
         """(n, 2, 8) targets by the control mode; those of arms that are held stay."""
         targets = self.control.targets(actions, self._ctrl)
-        if self._held is not None:
-            np.copyto(targets, self._ctrl, where=self._held[:, :, None])
-            self._held = None
+        if self.held is not self._free:
+            np.copyto(targets, self._ctrl, where=self.held[:, :, None])
+            self.held = self._free
         return targets
 
     def _conclude(self) -> None:

@@ -13,7 +13,7 @@ import pettingzoo
 from gymnasium import spaces
 from gymnasium.utils import seeding
 
-from aloha_marl.arms import CONTROL_TIMESTEP
+from aloha_marl.arms import ACTION_SIZE, CONTROL_TIMESTEP
 from aloha_marl.checks import checked_seed
 from aloha_marl.copies import Rebuilt
 from aloha_marl.core.core import Core
@@ -175,7 +175,7 @@ class AlohaParallelEnv(Rebuilt, MaMuJoCoMaps, pettingzoo.ParallelEnv[AgentID, An
         if self.viewer is not None:
             self.viewer.redraw()
         self.agents = list(self.possible_agents)
-        return self._observations(), self._infos()
+        return self.observations(), self._infos()
 
     def step(
         self, actions: Mapping[AgentID, np.ndarray]
@@ -199,7 +199,7 @@ class AlohaParallelEnv(Rebuilt, MaMuJoCoMaps, pettingzoo.ParallelEnv[AgentID, An
         self.advance(self.check_actions(actions))
         core, agents = self.core, self.possible_agents
         return (
-            self._observations(),
+            self.observations(),
             dict(zip(agents, core.rewards[0].tolist(), strict=True)),
             dict.fromkeys(agents, bool(core.terminated[0])),
             dict.fromkeys(agents, bool(core.truncated[0])),
@@ -225,9 +225,13 @@ class AlohaParallelEnv(Rebuilt, MaMuJoCoMaps, pettingzoo.ParallelEnv[AgentID, An
             self.viewer.redraw()
         self._update_agents()
 
-    def check_actions(self, actions: Mapping[AgentID, Any]) -> np.ndarray:
-        """(1, 2, 7) those actions, the left arm's first; raises what :meth:`step` would of them."""
-        return self._view.actions(actions, ())
+    def check_actions(self, actions: Mapping[AgentID, Any], more: int = 0) -> np.ndarray:
+        """(1, 2, 7 + more) actions, left arm first, that may have more numbers; raises as :meth:`step`."""
+        return self._view.actions(actions, (ACTION_SIZE + more,))
+
+    def observations(self) -> dict[AgentID, Any]:
+        """Observations of the present state, for instance after :meth:`set_state`."""
+        return row_of(self._view.observations(), 0)
 
     def state(self) -> np.ndarray:
         """(S,) float32: both arms' own quantities, the left arm's first, for a central critic."""
@@ -316,9 +320,6 @@ class AlohaParallelEnv(Rebuilt, MaMuJoCoMaps, pettingzoo.ParallelEnv[AgentID, An
     def _update_agents(self) -> None:
         over = self.core.terminated[0] or self.core.truncated[0]
         self.agents = [] if over else list(self.possible_agents)
-
-    def _observations(self) -> dict[AgentID, Any]:
-        return row_of(self._view.observations(), 0)
 
     def _infos(self) -> dict[AgentID, dict[str, Any]]:
         infos = self.core.infos()

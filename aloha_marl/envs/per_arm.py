@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from aloha_marl.arms import ACTION_SIZE, SIDES
+from aloha_marl.arms import SIDES
 from aloha_marl.core.core import Core
 from aloha_marl.rendering.pictures import Pictures
 from aloha_marl.rendering.renderer import own_camera
@@ -67,12 +67,12 @@ class PerArmView:
             )
         return observations
 
-    def actions(self, actions: Mapping[AgentID, Any], lead: tuple[int, ...]) -> np.ndarray:
-        """(n, 2, 7) the actions of both agents, left arm first.
+    def actions(self, actions: Mapping[AgentID, Any], shape: tuple[int, ...]) -> np.ndarray:
+        """(n, 2, size) the actions of both agents, left arm first.
 
         Args:
-            actions: agent -> (*lead, 7) numbers.
-            lead: () for one simulation, (n,) for n.
+            actions: agent -> action.
+            shape: of an action: (size,) for one simulation, (n, size) for n.
 
         Raises:
             ValueError: an agent is missing or unknown, or an action is not such an array or not
@@ -92,8 +92,8 @@ class PerArmView:
             )
             raise ValueError(f"{problem}; agents: {', '.join(self.names)}")
         in_order = {agent: actions[agent] for agent in self.names}
-        checked = checked_actions(in_order, (*lead, ACTION_SIZE))
-        return checked.reshape(len(SIDES), -1, ACTION_SIZE).swapaxes(0, 1)
+        checked = checked_actions(in_order, shape)
+        return checked.reshape(len(SIDES), -1, shape[-1]).swapaxes(0, 1)
 
     def _space(self) -> spaces.Space[Any]:
         state = self._core.observer.layout.space()

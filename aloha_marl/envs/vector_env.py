@@ -13,6 +13,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from aloha_marl.arms import ACTION_SIZE
 from aloha_marl.checks import at_least, choose
 from aloha_marl.copies import Rebuilt
 from aloha_marl.core.core import Core
@@ -175,7 +176,7 @@ class AlohaVectorEnv(Rebuilt):
         resources = self._resources
         started = resources.episodes.reset(seed, options)
         infos = self._infos(resources.core.infos(), started)
-        return resources.view.observations(), infos
+        return self.observations(), infos
 
     def step(
         self, actions: Mapping[AgentID, np.ndarray]
@@ -211,9 +212,13 @@ class AlohaVectorEnv(Rebuilt):
             self._infos(step.infos, np.ones(self.num_envs, bool), step.final),
         )
 
-    def check_actions(self, actions: Mapping[AgentID, Any]) -> np.ndarray:
-        """(N, 2, 7) those actions, the left arm's first; raises what :meth:`step` would of them."""
-        return self._resources.view.actions(actions, (self.num_envs,))
+    def check_actions(self, actions: Mapping[AgentID, Any], more: int = 0) -> np.ndarray:
+        """(N, 2, 7 + more) actions, left arm first, that may have more numbers; raises as :meth:`step`."""
+        return self._resources.view.actions(actions, (self.num_envs, ACTION_SIZE + more))
+
+    def observations(self) -> dict[AgentID, Any]:
+        """Observations of the present states, for instance after :meth:`set_state`."""
+        return self._resources.view.observations()
 
     def state(self) -> np.ndarray:
         """(N, S) float32: both arms' own quantities, the left arm's first, for a central critic."""

@@ -1,8 +1,9 @@
 """Seeded episodes, alone or in pairs of policies, and their results."""
 
+from aloha_marl.envs.acting import PolicyError, sight
 from aloha_marl.evaluation.comparison import Comparison, compare, pass_rates
 from aloha_marl.evaluation.evaluator import evaluate, play, play_all
-from aloha_marl.evaluation.matching import PolicyError, environment, fitting, phases, sight
+from aloha_marl.evaluation.matching import environment, fitting, phases
 from aloha_marl.evaluation.pairs import Crossplay, crossplay
 from aloha_marl.evaluation.perturbations import Perturbations
 from aloha_marl.evaluation.results import (

@@ -7,17 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from aloha_marl.checks import seed_number
+from aloha_marl.envs.acting import check_actions, sight
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
 from aloha_marl.envs.per_arm import AgentID
 from aloha_marl.envs.vector_env import AlohaVectorEnv
-from aloha_marl.evaluation.matching import (
-    Environment,
-    PolicyError,
-    actor,
-    environment,
-    phases,
-    sight,
-)
+from aloha_marl.evaluation.matching import Environment, actor, environment, phases
 from aloha_marl.evaluation.perturbations import UNPERTURBED, Perturbations
 from aloha_marl.evaluation.results import Episode, Evaluation, Interrupted, outcome
 from aloha_marl.policies import Policies
@@ -143,14 +137,6 @@ def rollout(
         try:
             observations, _, terminations, truncations, infos = env.step(actions)
         except ValueError:
-            _check_actions(env, actions)
+            check_actions(env, actions)
             raise
         ended = terminations[first] | truncations[first]
-
-
-def _check_actions(env: AlohaParallelEnv | AlohaVectorEnv, actions: Mapping[AgentID, Any]) -> None:
-    """Raises PolicyError if the environment refuses these actions."""
-    try:
-        env.unwrapped.check_actions(actions)
-    except ValueError as error:
-        raise PolicyError(f"a policy's action is no action: {error}") from error

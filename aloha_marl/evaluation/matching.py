@@ -10,7 +10,8 @@ from pettingzoo.utils import BaseParallelWrapper
 
 from aloha_marl.arms import ACTION_SIZE, AGENTS
 from aloha_marl.checks import choose
-from aloha_marl.core.observations import SCOPES, WIDENING, Layout
+from aloha_marl.core.observations import SCOPES, WIDENING
+from aloha_marl.envs.acting import PolicyError, asked, check_control
 from aloha_marl.envs.merged import MergedView
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
 from aloha_marl.envs.per_arm import AgentID
@@ -23,10 +24,6 @@ from aloha_marl.wrappers import ObservationDelay, ObservationNoise
 Environment = TaskLike | Callable[..., Any]
 """A task, its class or its name, or a factory: called with the options that the policies decide, and all
 others, it returns an :class:`AlohaParallelEnv`, wrapped or not."""
-
-
-class PolicyError(ValueError):
-    """A policy raised an error, or its action is no action."""
 
 
 def environment(task: Environment, policies: Policies, **options: Any) -> AlohaParallelEnv:
@@ -102,16 +99,10 @@ def actor(
     Raises:
         ValueError: a policy is made for another control mode, or it looks past a wrapper.
     """
-    each = policies if isinstance(policies, Mapping) else {"both arms": policies}
-    for agent, policy in each.items():
-        if policy.control != env.options.control:
-            raise ValueError(
-                f"the policy of {agent} acts in control={policy.control!r}, the environment has "
-                f"control={env.options.control!r}"
-            )
+    check_control(env, policies)
     if isinstance(policies, Mapping):
         return lambda observations: {
-            agent: _asked(agent, policy, observations[agent]) for agent, policy in policies.items()
+            agent: asked(agent, policy, observations[agent]) for agent, policy in policies.items()
         }
     layer: Any = env
     while isinstance(layer, BaseParallelWrapper):
@@ -124,7 +115,7 @@ def actor(
     view = MergedView(base.core, base.pictures, policies.obs_type, policies.cameras)
 
     def act(_: Mapping[AgentID, Any]) -> dict[AgentID, Any]:
-        action = np.asarray(_asked("both arms", policies, row_of(view.observations(), 0)))
+        action = np.asarray(asked("both arms", policies, row_of(view.observations(), 0)))
         if action.shape != view.action_space.shape:
             raise PolicyError(
                 f"the policy of both arms gave an action of shape {action.shape}; valid: "
@@ -134,43 +125,6 @@ def actor(
         return dict(zip(env.possible_agents, parts, strict=True))
 
     return act
-
-
-def _asked(agent: str, policy: Any, observation: Any) -> Any:
-    """The action of a policy.
-
-    Raises:
-        PolicyError: it raised an error.
-    """
-    try:
-        return policy(observation)
-    except Exception as error:  # anything may go wrong in a policy
-        raise PolicyError(
-            f"the policy of {agent} raised {type(error).__name__}: {error}"
-        ) from error
-
-
-def sight(
-    env: AlohaParallelEnv | AlohaVectorEnv, policies: Policies
-) -> Callable[[Mapping[AgentID, Any]], dict[AgentID, Any]]:
-    """A function that cuts each agent's observation down to the scope of its policy.
-
-    Raises:
-        ValueError: a policy reads a wider scope than the environment's.
-    """
-    scene, own = env.task.scene(), env.options.scope
-    parts = {}
-    for agent, policy in policies.items() if isinstance(policies, Mapping) else ():
-        if WIDENING.index(policy.scope) > WIDENING.index(own):
-            raise ValueError(
-                f"the policy of {agent} reads scope={policy.scope!r}, the environment has scope={own!r}"
-            )
-        if policy.scope != own:
-            parts[agent] = slice(Layout(scene, policy.scope).size)
-    return lambda observations: {
-        agent: observation[..., parts[agent]] if agent in parts else observation
-        for agent, observation in observations.items()
-    }
 
 
 def phases(policies: Policies, observations: Mapping[AgentID, Any]) -> dict[AgentID, str]:

@@ -144,10 +144,11 @@ class ArmsVecEnv(_AgentVecEnv):
 
 
 class MergedVecEnv(_AgentVecEnv):
-    """A row per environment: both arms as one agent, with 14 numbers to an action.
+    """A row per environment: both arms as one agent, or one arm with a policy in the other one.
 
     Args:
-        env: the environments, with ``autoreset_mode="SameStep"``.
+        env: the environments, an ``AlohaSingleAgentVector`` or what :func:`aloha_marl.with_partner`
+            makes of a batch, with ``autoreset_mode="SameStep"``.
     """
 
     def __init__(self, env: AlohaSingleAgentVector):

@@ -58,7 +58,7 @@ def make_policy(
         if agent not in found:
             raise ValueError(f"{label} has no policy for {agent}; it has {', '.join(found)}")
         found = found[agent]
-    return _checked(found, label, scope, control)
+    return check_policy(found, label, scope, control)
 
 
 def _named(function: Any, offered: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,7 +73,9 @@ def _named(function: Any, offered: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _checked(policy: Any, label: str, scope: str | None, control: str | None) -> Any:
+def check_policy(
+    policy: Any, label: str, scope: str | None = None, control: str | None = None
+) -> Any:
     """The policy, if it is one and has that scope and control mode.
 
     Raises:

@@ -26,7 +26,14 @@ from stable_baselines3.common.vec_env import (
 )
 
 import aloha_marl
-from aloha_marl import AGENTS, AlohaSingleAgent, AlohaSingleAgentVector, AlohaVectorEnv, policies
+from aloha_marl import (
+    AGENTS,
+    AlohaSingleAgent,
+    AlohaSingleAgentVector,
+    AlohaVectorEnv,
+    policies,
+    with_partner,
+)
 from aloha_marl.arms import ACTION_SIZE
 from aloha_marl.envs.rows import row_of
 from aloha_marl.integrations.stable_baselines3 import ArmsVecEnv, MergedVecEnv
@@ -298,6 +305,21 @@ def test_imperfect_arms(rng: np.random.Generator) -> None:
     assert dones.all()
     assert any(info["frozen"] for info in infos)
     assert all(info["terminal_observation"].shape == seen[0].shape for info in infos)
+
+
+def test_one_arm_learns_with_a_partner() -> None:
+    """PPO trains it in one environment and in many."""
+    options: dict[str, Any] = {**SHORT, "control": "joint_delta"}
+    batch: Any = with_partner(AlohaVectorEnv(num_envs=N, **options), AGENTS[1], "scripted")
+    one: Any = with_partner(aloha_marl.parallel_env(**options), AGENTS[1], "scripted")
+    check_env(one)
+    for env, rows in ((MergedVecEnv(batch), N), (one, 1)):
+        model = PPO("MlpPolicy", env, n_steps=16, batch_size=8, n_epochs=1, device="cpu")
+        model.learn(16 * rows)
+        lengths = [episode["l"] for episode in model.ep_info_buffer or ()]
+        assert model.num_timesteps == 16 * rows
+        assert lengths == ([] if rows == N else [SHORT["max_cycles"]] * 2)  # SB3's monitor of one
+        model.env.close()
 
 
 def test_pictures_can_be_learned_from() -> None:

@@ -1,117 +1,23 @@
-"""Imperfect arms: noisy or late observations, late actions, an arm that freezes.
-
-PettingZoo wrappers that go round an :class:`~aloha_marl.envs.parallel_env.AlohaParallelEnv` or an
-:class:`~aloha_marl.envs.vector_env.AlohaVectorEnv`, one round the other in any order::
-
-    env = ActionDelay(ObservationNoise(env, {"joint_pos": 0.01}), steps=2, agents=["left_arm"])
-
-Row i of a wrapped batch is, bit for bit, the wrapped single environment with row i's seed. Every episode
-spawns generators from the environment's own for its noise, so the seed decides them, and starts are the
-same as without wrappers. Another ``repeat`` draws other noise for the same starts.
-
-Rewards, ``state()`` and the observations of the merged environments are not perturbed. ``get_state`` and
-``set_state`` are the environment's: they neither save nor change what a wrapper has drawn or delayed. A
-copy of a wrapper, by ``copy.deepcopy`` or ``pickle``, is a new one with the same arguments, round a copy
-of its environment; it has no episode.
-"""
+"""Imperfect arms: noisy or late observations, late or rare actions, an arm that freezes."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-from pettingzoo import ParallelEnv
-from pettingzoo.utils import BaseParallelWrapper
 
 from aloha_marl.checks import at_least, choose, is_number, is_whole
-from aloha_marl.copies import Rebuilt
-from aloha_marl.core.core import Core
-from aloha_marl.envs.parallel_env import AlohaParallelEnv
 from aloha_marl.envs.per_arm import AgentID
-from aloha_marl.envs.rows import batch_of, row_of, vector_infos, with_rows
-from aloha_marl.envs.vector_env import AlohaVectorEnv
+from aloha_marl.envs.rows import row_of, vector_infos, with_rows
+from aloha_marl.wrappers.base import Agents, ArmWrapper, Wrappable, numbers_of, with_numbers
 
-_Env = ParallelEnv[AgentID, Any, Any] | AlohaVectorEnv
-_Agents = Sequence[AgentID] | None
 _NEVER = np.iinfo(int).max
 
 
-class _Imperfect(Rebuilt, BaseParallelWrapper[AgentID, Any, Any]):
-    """Calls its subclasses when rows start and step; a single environment is a batch of one row."""
-
-    def __init__(self, env: _Env, agents: _Agents = None, repeat: int = 0):
-        super().__init__(cast(ParallelEnv[AgentID, Any, Any], env))
-        names = self.possible_agents if agents is None else agents
-        if isinstance(names, str) or not names:
-            raise ValueError(f"agents={names!r} must be a non-empty sequence of names")
-        for name in names:
-            choose("agents", name, self.possible_agents)
-        self._base = cast(AlohaParallelEnv | AlohaVectorEnv, env.unwrapped)
-        self._single = isinstance(self._base, AlohaParallelEnv)
-        self._imperfect = [agent for agent in self.possible_agents if agent in names]
-        self._arms = np.array([agent in names for agent in self.possible_agents])
-        self._rows = np.arange(self._core.num_envs)
-        self._repeat = at_least(0, "repeat", repeat)
-
-    def reset(self, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
-        """Starts episodes, as the environment does."""
-        observations, infos = self.env.reset(seed=seed, options=options)
-        rows = self._rows
-        if self._single:
-            observations = batch_of([observations])
-        else:
-            rows = np.flatnonzero(cast(Any, infos)[f"_{self.possible_agents[0]}"])
-        self._begin(rows, observations)
-        observed = self._observed(observations)
-        return row_of(observed, 0) if self._single else observed, infos
-
-    def step(self, actions: Mapping[AgentID, Any]) -> tuple[Any, Any, Any, Any, Any]:
-        """Advances both arms by 0.02 s, as the environment does."""
-        observations, *outcome, infos = cast(Any, self.env).step(actions)
-        if self._single:
-            observations = batch_of([observations])
-        last = observations
-        ended = np.flatnonzero(infos[self.possible_agents[0]].get("_final_obs", ()))
-        if ended.size:
-            final = {agent: batch_of(infos[agent]["final_obs"][ended]) for agent in observations}
-            last = with_rows(observations, ended, final)
-        self._advance(last)
-        observed = self._observed(last)
-        for agent, row in itertools.product(self._imperfect, ended):
-            infos[agent]["final_obs"][row] = row_of(observed[agent], row)
-        started = np.flatnonzero(self._core.progress.elapsed == 0)
-        if started.size:
-            self._begin(started, observations)
-            observed = self._observed(observations)
-        return cast(Any, (row_of(observed, 0) if self._single else observed, *outcome, infos))
-
-    def _begin(self, rows: np.ndarray, observations: dict[AgentID, Any]) -> None:
-        """Called when rows start an episode; observations are agent -> arrays with a leading n."""
-
-    def _advance(self, observations: dict[AgentID, Any]) -> None:
-        """Called after a step of all rows, with its observations."""
-
-    def _observed(self, observations: dict[AgentID, Any]) -> dict[AgentID, Any]:
-        """Observations as the agents get them, in place of the environment's own."""
-        return observations
-
-    @property
-    def _core(self) -> Core:
-        return self._base.core
-
-    def _spawn(self, row: int) -> np.random.Generator:
-        """Spawns a generator; the environment's own, which draws the starts, is not disturbed."""
-        base = self._base
-        single = isinstance(base, AlohaParallelEnv)
-        generator = (base.np_random if single else base.episodes.generators[row]).spawn(1)[0]
-        return generator.spawn(self._repeat)[-1] if self._repeat else generator
-
-
-class ObservationNoise(_Imperfect):
+class ObservationNoise(ArmWrapper):
     """Adds Gaussian noise to observed quantities, anew at every step; the sums stay in the bounds.
 
     Args:
@@ -126,7 +32,7 @@ class ObservationNoise(_Imperfect):
     """
 
     def __init__(
-        self, env: _Env, noise: Mapping[str, float], agents: _Agents = None, repeat: int = 0
+        self, env: Wrappable, noise: Mapping[str, float], agents: Agents = None, repeat: int = 0
     ):
         super().__init__(env, agents, repeat)
         choose("obs_type", self._base.options.obs_type, ("state", "pixels_agent_pos"))
@@ -156,22 +62,20 @@ class ObservationNoise(_Imperfect):
         noisy = dict(observations)
         noise = self._drawn * self._deviations
         for i, agent in enumerate(self._imperfect):
-            observation = noisy[agent]
-            pictures = isinstance(observation, dict)
-            state = (observation["agent_pos"] if pictures else observation).copy()
-            sums = state[:, self._columns] + noise[:, i]
-            state[:, self._columns] = np.minimum(np.maximum(sums, self._low), self._high)
-            noisy[agent] = observation | {"agent_pos": state} if pictures else state
+            numbers = numbers_of(noisy[agent]).copy()
+            sums = numbers[:, self._columns] + noise[:, i]
+            numbers[:, self._columns] = np.minimum(np.maximum(sums, self._low), self._high)
+            noisy[agent] = with_numbers(noisy[agent], numbers)
         return noisy
 
 
-class _Delay(_Imperfect):
+class _Delay(ArmWrapper):
     """Keeps the values of the last ``steps`` and of the present one; the oldest are due."""
 
-    def __init__(self, env: _Env, steps: int, agents: _Agents = None):
+    def __init__(self, env: Wrappable, steps: int, agents: Agents = None):
         super().__init__(env, agents)
         self._steps = at_least(0, "steps", steps)
-        self._past: deque[dict[AgentID, Any]] = deque(maxlen=self._steps + 1)
+        self._past: deque[Any] = deque(maxlen=self._steps + 1)
 
 
 class ObservationDelay(_Delay):
@@ -191,12 +95,14 @@ class ObservationDelay(_Delay):
         self._past.append({agent: observations[agent] for agent in self._imperfect})
 
     def _observed(self, observations: dict[AgentID, Any]) -> dict[AgentID, Any]:
-        # Copies, for the caller may write into what it gets.
-        return observations | row_of(self._past[0], self._rows)
+        # Copies, for the caller may write into what it gets. Nothing is past in a state put in by hand.
+        return observations | (row_of(self._past[0], self._rows) if self._past else {})
 
 
 class ActionDelay(_Delay):
     """Delays actions by ``steps`` of 0.02 s; until an episode's first one is due, the arm holds still.
+
+    Messages of a :class:`MessageChannel` inside are as late; they are zero until the first one is due.
 
     Args:
         env: the environment, wrapped or not.
@@ -207,27 +113,54 @@ class ActionDelay(_Delay):
         ValueError: an unknown agent, or bad ``steps``.
     """
 
-    def __init__(self, env: _Env, steps: int, agents: _Agents = None):
-        super().__init__(env, steps, agents)
-        self._still = self._steps * self._arms  # steps until the first action of an arm is due
-        while isinstance(env, BaseParallelWrapper):
-            if isinstance(env, ActionDelay):
-                self._still += env._still
-                break
-            env = env.env
-
     def step(self, actions: Mapping[AgentID, Any]) -> tuple[Any, Any, Any, Any, Any]:
         """Advances both arms by 0.02 s; bad actions are refused when they are given."""
-        self._base.check_actions(actions)
-        given = {agent: np.array(actions[agent]) for agent in self._imperfect}
-        due, *_ = [*self._past, given][-self._steps - 1 :]
-        self._core.hold(self._core.progress.elapsed[:, None] < self._still)
-        result = super().step({**actions, **due})
-        self._past.append(given)
-        return result
+        self.check_actions(actions)
+        core = self._core
+        given = self._batch({agent: np.array(actions[agent]) for agent in self._imperfect})
+        self._past.append((given, core.held))
+        late, held = self._past[0]
+        waits = core.progress.elapsed[:, None] < self._steps
+        due = {agent: np.where(waits, 0, action) for agent, action in late.items()}
+        core.hold((waits | held) & self._arms)
+        return super().step({**actions, **self._result(due)})
 
 
-class Freeze(_Imperfect):
+class ActionRepeat(ArmWrapper):
+    """Lets arms act in every n-th step only; in the steps between they repeat their last action.
+
+    An episode begins with a step in which they act. The environment still steps at 50 Hz, and the agents
+    observe every step; what they ask for between is ignored. In the delta modes a repeated action moves
+    the arm again. If a delay holds the arm still when it acts, it holds still until it acts again.
+
+    Args:
+        env: the environment, wrapped or not.
+        steps: steps of 0.02 s that an action lasts, a whole number of at least 1.
+        agents: names of the agents that act so; both without it.
+
+    Raises:
+        ValueError: an unknown agent, or bad ``steps``.
+    """
+
+    def __init__(self, env: Wrappable, steps: int, agents: Agents = None):
+        super().__init__(env, agents)
+        self._steps = at_least(1, "steps", steps)
+        self._last: dict[AgentID, np.ndarray] = {}
+        self._held = np.zeros((self._rows.size, self._arms.size), bool)
+
+    def step(self, actions: Mapping[AgentID, Any]) -> tuple[Any, Any, Any, Any, Any]:
+        """Advances both arms by 0.02 s; bad actions are refused, also when they would be ignored."""
+        self.check_actions(actions)
+        core = self._core
+        acts = np.flatnonzero((core.progress.elapsed % self._steps == 0) | (not self._last))
+        given = self._batch({agent: np.array(actions[agent]) for agent in self._imperfect})
+        self._last = with_rows(self._last or given, acts, row_of(given, acts))
+        self._held = with_rows(self._held, acts, core.held[acts] & self._arms)
+        core.hold(self._held)
+        return super().step({**actions, **self._result(self._last)})
+
+
+class Freeze(ArmWrapper):
     """In some episodes one arm stops: from some step on its commanded targets do not change.
 
     The infos have one more key, ``frozen``: True if that agent's arm was frozen in this step.
@@ -245,10 +178,10 @@ class Freeze(_Imperfect):
 
     def __init__(
         self,
-        env: _Env,
+        env: Wrappable,
         probability: float,
         steps: tuple[int, int],
-        agents: _Agents = None,
+        agents: Agents = None,
         repeat: int = 0,
     ):
         super().__init__(env, agents, repeat)
