@@ -49,7 +49,8 @@ def load(
     A name is one of:
 
     * ``NAMES``, the package's own: "scripted" and its styles such as "scripted:slow"; "imitation" for
-      networks that learned from "scripted", "ippo" for those that learned from rewards alone; "random".
+      networks that learned from "scripted", "adaptive" for those that learned so among strangers,
+      "ippo" for those that learned from rewards alone; "random".
     * :func:`announced_names`, the entry points ``aloha_marl.policies`` of other packages.
     * the path of a file: ``.npz`` of a training example, ``.onnx``, or TorchScript (``.pt``, ``.ts``).
     * ``module:attribute``: a class, a factory or an object, see

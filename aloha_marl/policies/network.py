@@ -21,6 +21,7 @@ from aloha_marl.tasks import Task
 
 METHODS = {
     "imitation": "examples/learning/imitate.py",
+    "adaptive": "examples/learning/imitate_strangers.py",
     "ippo": "examples/learning/train_cleanrl.py",
 }
 """Name of the policies -> the example that makes them."""

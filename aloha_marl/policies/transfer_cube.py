@@ -27,6 +27,9 @@ whether it has seen the taker grip or not."""
 _RISE = 0.0006
 """Speed of that rise [m/step]."""
 
+_SEARCH = 0.08
+"""How far a patient giver goes on raising it, so that it comes to the height of the taker [m]."""
+
 _PITCH = np.radians(60)
 """Pitch of the giver's tool; the taker's is level, turned so that the fingers are above and below."""
 
@@ -36,11 +39,13 @@ def give(view: View, style: Style) -> Motion:
     cube, meet = view.cube_pos, MEET + (0, 0, style.height)
     pitch = _PITCH + style.pitch
     ahead = view.command_rot[:, :, 0]
-    azimuth = np.arctan2(ahead[:, 1], ahead[:, 0]) if style.still else np.zeros(len(ahead))
+    azimuth = (
+        np.arctan2(ahead[:, 1], ahead[:, 0]) if style.still else np.full(len(ahead), style.yaw)
+    )
     level = tool_rotation(azimuth, pitch)
     # Where the tool must be for the cube to be at the meeting point.
     low = meet - np.einsum("nij,nj->ni", level, view.cube_in_tool)
-    high = low + (0, 0, 0 if style.still else _CLOCK + 0.01)
+    high = low + (0, 0, 0 if style.still else _SEARCH if style.patient else _CLOCK + 0.01)
     there = _is_at(cube, meet) & (cube[:, 2] > meet[2] - 0.006)
     near = np.linalg.norm(cube - meet, axis=1) < 0.04
     speed = np.where(near, 0.01, 0.0)
@@ -48,8 +53,10 @@ def give(view: View, style: Style) -> Motion:
     wait = Motion(high, level, _RISE, phase="holds the cube out")
     plan = pick_and_carry(view, "cube", pitch, wait.where(there, carry))
 
-    taken = _partner_has_it(view, 0.66 if style.still else 0.63)  # wider on a cube that is turned
-    done = _is_at(cube, meet) & ((cube[:, 2] > meet[2] + _CLOCK) | taken)
+    # The gripper is wider on a cube that is turned.
+    taken = _partner_has_it(view, 0.66 if style.still or style.patient else 0.63)
+    risen = (cube[:, 2] > meet[2] + _CLOCK) & (not style.patient)
+    done = _is_at(cube, meet) & (risen | taken)
     clear = view.gripper[:, 0] > 0.72
     release = draw_back(view).where(clear, stay(view, OPEN, "lets go of the cube"))
     in_hand = inside(view, "cube")

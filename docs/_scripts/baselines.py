@@ -22,6 +22,8 @@ METHODS = {
     "scripted": "the experts, a program per arm",
     "imitation": "networks that imitate the experts, one per arm ([how](imitation.md)); those of seed 0 "
     "come with the package and play in every control mode",
+    "adaptive": "networks that imitate experts among strangers, one per arm "
+    "([how](crossplay.md#arms-that-work-with-strangers)); those of seed 0 come with the package",
     "chunks_both": "one network of both arms that learned chunks of actions from recordings of the experts "
     "([how](imitation.md#action-chunks))",
     "chunks_per_arm": "the same with a network per arm, each of which sees its own arm's observation only",

@@ -1,22 +1,27 @@
 """Makes the page on cross-play, and its heat maps, from docs/results.
 
-With ``--learned`` it first plays every pair of the expert and the learned policies.
+With ``--learned`` it first plays every pair of the expert and the learned policies, with ``--strangers``
+every learned arm with partners that it has not met in training.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
+from typing import Any
 
-from pages import IMAGES, PAGES, PROCESSORS, RESULTS, learned
+from pages import IMAGES, PAGES, PROCESSORS, RESULTS, bounds, learned, plain
 
+from aloha_marl.arms import SIDES
 from aloha_marl.cli.tables import Table, success_matrix
-from aloha_marl.evaluation import Crossplay, crossplay
+from aloha_marl.evaluation import Crossplay, crossplay, evaluate, versions
 from aloha_marl.policies import STYLES, load
 from aloha_marl.recording.plots import draw_heat_map
 from aloha_marl.tasks import TASKS
 
 SEEDS = range(10_000, 10_050)
+STRANGERS = RESULTS / "crossplay_strangers.json"
 
 PAGE = """# Cross-play
 
@@ -55,17 +60,49 @@ The same with the plain expert, with the one that stands for people, and with th
 policies. Networks that imitate the experts play well with the plain expert and with each other, in every
 task. The arms of `ippo` learned only with each other, and hardly any other partner can play with them.
 
-Both have only seen cubes that are held straight. In `transfer_cube` the experts take the cube from `still`,
-who leaves it turned as it was gripped, in 50 of 50 episodes, `imitation` in 11 and `ippo` in 3. In
-`pass_cube`, where `still` is the giver in about half the episodes, `imitation` and `still` succeed in 26 or
-27 of 50. The turn matters, not the stillness: from a scripted person who turns the cube straight first,
-`imitation` took it in 20 of 20. So play a learned arm with `scripted:still` before you give it to people.
+`imitation` and `ippo` have only seen cubes that are held straight. In `transfer_cube` the experts take
+the cube from `still`, who leaves it turned as it was gripped, in 50 of 50 episodes, `imitation` in 11 and
+`ippo` in 3. In `pass_cube`, where `still` is the giver in about half the episodes, `imitation` and `still`
+succeed in 26 or 27 of 50. The turn matters, not the stillness: from a scripted person who turns the cube
+straight first, `imitation` took it in 20 of 20. So play a learned arm with `scripted:still` before you give
+it to people.
 
 ```sh
 python docs/_scripts/crossplay.py --learned
 ```
 {learned}
+{strangers}
 {processors}
+"""
+
+STRANGERS_TEXT = """## Arms that work with strangers
+
+`adaptive` learned among partners whose styles were drawn at random, on `{task}` only. In half of the rows
+the left arm learned, in the others the right one. Its partner was an expert whose speed, noise, pitch,
+meeting point and way of holding the cube changed in every round. The labels came from an expert who knew
+where the partner would meet it; the networks had to see it
+([`imitate_strangers.py`](../examples/learning/imitate_strangers.py)).
+
+All partners in the table are strangers. `adaptive` has met none of these styles, though its partners'
+speeds, heights and pitches were drawn between bounds that hold most of them; it has met nobody who stands
+still, and no network. `imitation` has met the plain expert and itself, `ippo` only itself. Each entry is
+{episodes} episodes (seeds {first} and following); the rules are strict.
+
+{table}
+The arms of `adaptive` differ from those of `imitation` in three ways. The giver does not go to a fixed
+point: it raises the cube slowly in front of the partner, and lets go when it sees that the partner has it.
+The taker has seen cubes at many heights, turned in many ways. And both have seen partners who are slower,
+faster or less steady than themselves.
+
+What is left are networks that were trained with one partner. The left arm of `imitation` takes a cube only
+where its own partner holds it, so it leaves three of four that `adaptive` raises in front of it; the other
+way round, `adaptive` takes all but one. The right arm of `ippo` lets go in time for nobody but its own
+partner.
+
+```sh
+python examples/learning/imitate_strangers.py --task {task} --seed 0
+{command}
+```
 """
 
 FINDINGS = """\
@@ -105,6 +142,53 @@ def play_learned() -> None:
     for task in filter(learned, TASKS):
         result = crossplay(task, {name: load(name, task) for name in learners(task)}, SEEDS)
         (RESULTS / f"crossplay_learned_{task}.json").write_text(result.to_json())
+
+
+def play_strangers() -> None:
+    """Plays each learned arm of a task with all styles and all other learned policies."""
+    task, episodes = "transfer_cube", 100
+    partners = [*STYLES, *learned(task)]
+    successes: dict[str, dict[str, int]] = {}
+    for name in learned(task):
+        for side, other in zip(SIDES, reversed(SIDES), strict=True):
+            row = successes[f"{name} {side}"] = {}
+            for partner in partners:
+                if partner != name:
+                    arms: dict[str, Any] = {side: name, other: partner}
+                    pair = load(task=task, **arms)
+                    played = evaluate(task, pair, range(SEEDS[0], SEEDS[0] + episodes))
+                    row[partner] = played.summary()["successes"]
+    content = {
+        "command": "python docs/_scripts/crossplay.py --strangers",
+        "task": task,
+        "first_seed": SEEDS[0],
+        "episodes": episodes,
+        "successes": successes,
+        "versions": versions(),
+    }
+    STRANGERS.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def strangers() -> str:
+    """The section on arms that work with strangers."""
+    content = json.loads(STRANGERS.read_text())
+    successes, episodes = content["successes"], content["episodes"]
+    arms = list(successes)
+    partners = dict.fromkeys(name for row in successes.values() for name in row)
+    rows = []
+    for partner in partners:
+        counts = [successes[arm].get(partner) for arm in arms]
+        cells = ("-" if n is None else f"{n} ({bounds(n, episodes, 0)})" for n in counts)
+        rows.append((f"`{partner}`", *cells))
+    means = (sum(row.values()) / len(row) for row in successes.values())
+    rows.append(("mean", *(f"{mean:.1f}" for mean in means)))
+    return STRANGERS_TEXT.format(
+        task=content["task"],
+        episodes=episodes,
+        first=content["first_seed"],
+        command=content["command"],
+        table=plain(("partner", *arms), rows),
+    )
 
 
 def styles() -> Table:
@@ -154,6 +238,7 @@ def page() -> str:
             matrix(result, "crossplay_learned", "###")
             for result in results("crossplay_learned").values()
         ),
+        strangers=strangers(),
         processors=PROCESSORS,
     )
 
@@ -162,8 +247,12 @@ def main() -> None:
     """Writes the page and the heat maps."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--learned", action="store_true", help="play the learned policies again")
-    if parser.parse_args().learned:
+    parser.add_argument("--strangers", action="store_true", help="play the strangers again")
+    arguments = parser.parse_args()
+    if arguments.learned:
         play_learned()
+    if arguments.strangers:
+        play_strangers()
     (PAGES / "crossplay.md").write_text(page())
     for name in ("crossplay", "crossplay_learned"):
         for task, result in results(name).items():

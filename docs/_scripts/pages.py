@@ -14,7 +14,7 @@ PAGES = Path(__file__).parent.parent
 RESULTS = PAGES / "results"
 IMAGES = PAGES / "images"
 
-NETWORKS = ("imitation", "chunks_both", "chunks_per_arm", "ippo")
+NETWORKS = ("imitation", "adaptive", "chunks_both", "chunks_per_arm", "ippo")
 """Methods whose figures depend on the kind of processor."""
 
 PROCESSORS = """\
@@ -43,9 +43,10 @@ def plain(columns: Sequence[str], rows: list[tuple[str, ...]]) -> str:
     return Table("", tuple(columns), rows).markdown()
 
 
-def bounds(won: int, episodes: int) -> str:
+def bounds(won: int, episodes: int, decimals: int = 1) -> str:
     """The Wilson interval of a success rate."""
-    return "{:.1f} .. {:.1f} %".format(*(100 * end for end in wilson(won, episodes)))
+    low, high = (f"{100 * end:.{decimals}f}" for end in wilson(won, episodes))
+    return f"{low} .. {high} %"
 
 
 def interval(run: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -30,17 +30,19 @@ from aloha_marl.policies.network import Network
 from aloha_marl.policies.view import View, task_layout
 
 CONTROL = training.OPTIONS["control"]
-WIDTHS = (256, 256)
 
 
-def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+def parse(
+    argv: Sequence[str] | None = None, description: str | None = __doc__, **defaults: Any
+) -> argparse.Namespace:
     """The arguments, of the command line without argv."""
-    parser = training.parser(__doc__, num_envs=128)
+    parser = training.parser(description, num_envs=128)
     parser.set_defaults(episodes=300)
     add = parser.add_argument
     add(
         "--scope", choices=("partner", "local"), default="partner", help="scope of the observations"
     )
+    add("--width", type=positive, default=256, help="units per hidden layer")
     add("--demos", metavar="PATH", help="file or folder of recorded episodes to learn from, too")
     add("--expert-steps", type=positive, default=240, help="steps per environment of the experts")
     add("--rounds", type=natural, default=12, help="rounds of play and correction")
@@ -54,6 +56,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default=1e-3,
         help="step size of Adam; falls to 0 after the last round",
     )
+    parser.set_defaults(**defaults)
     return training.parse(parser, argv)
 
 
@@ -77,6 +80,12 @@ class Experience:
         actions = {agent: self._experts[agent](seen) for agent, seen in observations.items()}
         self._add(list(observations.values()), list(actions.values()))
         return actions
+
+    def begin(self, number: int) -> None:
+        """Called when a round begins."""
+
+    def replace(self, actions: dict[str, np.ndarray]) -> None:
+        """Changes the actions of rows in which an arm is somebody else's; here of none."""
 
     def add_demos(self, path: str) -> None:
         """Adds recorded episodes, with the actions in them.
@@ -119,6 +128,7 @@ class Students:
         seed: seed of initial weights and batches.
         learning_rate: step size of Adam.
         batch_size: samples per gradient step.
+        width: units per hidden layer.
         inputs: (2, n, features) samples, on whose mean the first layer is centred.
 
     Attributes:
@@ -126,10 +136,12 @@ class Students:
         optimizer: optimizer of both.
     """
 
-    def __init__(self, seed: int, learning_rate: float, batch_size: int, inputs: torch.Tensor):
+    def __init__(
+        self, seed: int, learning_rate: float, batch_size: int, width: int, inputs: torch.Tensor
+    ):
         self._rate, self._batch_size = learning_rate, batch_size
         torch.manual_seed(seed)
-        self.networks = [_network(arm) for arm in inputs]
+        self.networks = [_network(arm, width) for arm in inputs]
         parameters = [weight for network in self.networks for weight in network.parameters()]
         self.optimizer = torch.optim.Adam(parameters, learning_rate)
 
@@ -159,9 +171,9 @@ class Students:
             yield loss.item()
 
 
-def _network(inputs: torch.Tensor) -> nn.Sequential:
+def _network(inputs: torch.Tensor, width: int) -> nn.Sequential:
     """A perceptron whose inputs are centred on the mean of (n, features) samples."""
-    sizes = (inputs.shape[1], *WIDTHS, ACTION_SIZE)
+    sizes = (inputs.shape[1], width, width, ACTION_SIZE)
     layers: list[nn.Module] = []
     for size, following in itertools.pairwise(sizes):
         layers += [nn.Linear(size, following), nn.ReLU()]
@@ -187,10 +199,14 @@ class Learner:
         self.rows = Rows(arguments.task, arguments.num_envs, **options)
         # Rows start from seeds of their own in each training, all of them below training.HELD_OUT.
         self.rows.reset(seed=arguments.num_envs * arguments.seed)
-        self.experience = Experience(arguments.task, arguments.scope)
+        self.experience = self._experience()
         self.students: Students | None = None
         if arguments.demos is not None:
             self.experience.add_demos(arguments.demos)
+
+    def _experience(self) -> Experience:
+        """What the samples are kept in."""
+        return Experience(self._arguments.task, self._arguments.scope)
 
     def play(
         self, number: int, policies: Mapping[str, Policy] | None = None
@@ -209,6 +225,7 @@ class Learner:
             actions = self.experience.add(seen)
             if policies is not None:
                 actions = {agent: policy(seen[agent]) for agent, policy in policies.items()}
+            self.experience.replace(actions)
             _, _, ended, cut, _ = self.rows.step(actions)
             won, over = ended[AGENTS[0]], ended[AGENTS[0]] | cut[AGENTS[0]]
             yield int(over.sum()), int(won.sum())
@@ -223,7 +240,7 @@ class Learner:
     def _students(self, inputs: torch.Tensor) -> Students:
         arguments = self._arguments
         if self.students is None:
-            how = arguments.learning_rate, arguments.batch_size
+            how = arguments.learning_rate, arguments.batch_size, arguments.width
             self.students = Students(arguments.seed, *how, inputs)
         return self.students
 
@@ -258,6 +275,7 @@ def train(learner: Learner, run: training.Run) -> None:
     for number in range(len(run.curve), arguments.rounds + 1):
         last = number == arguments.rounds
         ends, losses = [], []
+        learner.experience.begin(number)
         play = learner.play(arguments.expert_steps)
         if number:
             play = learner.play(arguments.round_steps, run.policies())
@@ -297,15 +315,19 @@ def draw(axes: Axes, curve: Sequence[Mapping[str, Any]]) -> None:
     other.set_ylabel("loss (dotted)")
 
 
-def main() -> None:
+def run_all(method: str, learner: Learner, arguments: argparse.Namespace) -> None:
     """Trains, evaluates and writes all of it."""
-    arguments = parse()
-    learner = Learner(arguments)
-    with training.Run("imitation", arguments, learner, total(arguments), features=True) as run:
+    with training.Run(method, arguments, learner, total(arguments), features=True) as run:
         train(learner, run)
         run.say(f"trained in {run.curve[-1]['wall_seconds']:.0f} s")
         run.finish(draw)
     learner.rows.close()
+
+
+def main() -> None:
+    """Imitates the experts."""
+    arguments = parse()
+    run_all("imitation", Learner(arguments), arguments)
 
 
 if __name__ == "__main__":

@@ -316,11 +316,15 @@ class Run:
         path, given = part_of(self._state), _recorded(self.arguments)
         try:
             saved = learners.load(path)
-            for name, value in saved["arguments"].items():
-                if name not in MAY_CHANGE and value != given.get(name):
-                    raise ValueError(f"{path} has {name}={value!r}, not {given.get(name)!r}")
         except ValueError as error:
             refuse(f"--resume: {error}")
+        others = [
+            f"{name}={value!r}, not {given.get(name)!r}"
+            for name, value in saved["arguments"].items()
+            if name not in MAY_CHANGE and value != given.get(name)
+        ]
+        if others:
+            refuse(f"--resume: {path} has {'; '.join(others)}")
         self.steps, self.curve = saved["steps"], saved["curve"]
         self.learner.load_state_dict(saved["learner"])
         learners.restore_generators(saved["generators"])

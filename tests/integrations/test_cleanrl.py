@@ -168,7 +168,10 @@ def test_networks() -> None:
     ("arguments", "text"),
     [
         (("--seed", "1"), "ippo_transfer_cube_1.part.pt does not exist"),
-        (("--width", "64"), "ippo_transfer_cube_0.part.pt has width=128, not 64"),
+        (
+            ("--width", "64", "--clip", "0.1"),
+            "ippo_transfer_cube_0.part.pt has clip=0.2, not 0.1; width=128, not 64",
+        ),
     ],
 )
 def test_nothing_to_resume(

@@ -75,6 +75,7 @@ def tianshou_parameters(learner: Any) -> Any:
 
 EXAMPLES = {
     "imitate": Example("torch", "torch", arguments=smoke.IMITATE),
+    "imitate_strangers": Example("torch", "torch", arguments=smoke.IMITATE),
     "imitate_chunks": Example("torch", "torch", arguments=smoke.CHUNKS, suffix=".ts"),
     "train_cleanrl": Example("torch", "torch", arguments=smoke.CLEANRL),
     "train_sb3": Example(

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import imitate
+import imitate_strangers as strangers
 import learners
 import numpy as np
 import pytest
@@ -35,6 +36,31 @@ def test_trains(task: str, scope: str) -> None:
     learner.rows.close()
 
 
+def test_strangers() -> None:
+    """Each arm learns in half of the rows; in the others it plays as the partner that was drawn."""
+    arguments = strangers.parse([*smoke.IMITATE, "--num-envs", "8", "--width", "16"])
+    learner = strangers.Learner(arguments)
+    experience = learner.experience
+    assert isinstance(experience, strangers.AmongStrangers)
+    met = []
+    for number in (0, 1, 0):
+        experience.begin(number)
+        seen = learner.rows.observations()
+        actions = experience.add(seen)
+        learned = {agent: own.copy() for agent, own in actions.items()}
+        experience.replace(actions)
+        kept = [np.any(actions[agent] == learned[agent], axis=1) for agent in AGENTS]
+        assert kept[0][:4].all()
+        assert kept[1][4:].all()
+        met.append({agent: own.tobytes() for agent, own in actions.items()})
+    assert met[0] == met[2] != met[1]
+    assert experience.tensors()[0].shape[:2] == (2, 3 * 4)
+    learner.rows.close()
+    with pytest.raises(SystemExit) as stop:
+        strangers.parse(["--num-envs", "3"])
+    assert stop.value.code == 2
+
+
 def test_learner_fits() -> None:
     """The loss of a few samples falls, every parameter moves, and NumPy computes what PyTorch does."""
     size = task_layout("transfer_cube", "partner").size
@@ -45,7 +71,7 @@ def test_learner_fits() -> None:
     inputs, labels = experience.tensors()
     assert labels.shape == (2, 32, 7)
     assert set(labels[..., 6].unique().tolist()) <= {-1.0, 1.0}
-    learner = imitate.Students(0, 1e-3, 32, inputs)
+    learner = imitate.Students(0, 1e-3, 32, 256, inputs)
     before = [p.clone() for network in learner.networks for p in network.parameters()]
     losses = list(learner.learn((inputs, labels), 200))
     after = [p for network in learner.networks for p in network.parameters()]
