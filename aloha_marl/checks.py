@@ -39,6 +39,17 @@ def at_least(least: int, option: str, value: Any, most: int = 2**31 - 1) -> int:
     return int(value)
 
 
+def fraction(option: str, value: Any) -> float:
+    """Returns ``value`` as a float if it is a number from 0 to 1.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not is_number(value) or not 0 <= value <= 1:
+        raise ValueError(f"{option}={value!r} must be a number from 0 to 1")
+    return float(value)
+
+
 def seed_number(value: Any) -> int:
     """Returns the seed of one environment as an int; gym-aloha's starts take 32 bits.
 

@@ -82,9 +82,7 @@ class Source:
         if self.start == "seed":
             return observations
         base.set_state(self._episode.start())
-        return dict(
-            zip(base.possible_agents, base.core.observer.observations().swapaxes(0, 1), strict=True)
-        )
+        return base.observations()
 
 
 class ForeignSource(Source):

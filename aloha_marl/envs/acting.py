@@ -42,12 +42,20 @@ def asked(agent: str, policy: Any, observation: Any) -> Any:
         ) from error
 
 
-def check_actions(env: AlohaParallelEnv | AlohaVectorEnv, actions: Mapping[AgentID, Any]) -> None:
-    """Raises PolicyError if the environment refuses these actions."""
+def stepped(env: AlohaParallelEnv | AlohaVectorEnv, actions: Mapping[AgentID, Any]) -> Any:
+    """What ``env.step`` returns for the actions of policies.
+
+    Raises:
+        PolicyError: one of them is no action.
+    """
     try:
-        env.check_actions(actions)
-    except ValueError as error:
-        raise PolicyError(f"a policy's action is no action: {error}") from error
+        return env.step(actions)
+    except ValueError:
+        try:
+            env.check_actions(actions)
+        except ValueError as error:
+            raise PolicyError(f"a policy's action is no action: {error}") from error
+        raise
 
 
 def sight(

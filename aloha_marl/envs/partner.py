@@ -9,7 +9,7 @@ import numpy as np
 from pettingzoo import ParallelEnv
 
 from aloha_marl.checks import choose
-from aloha_marl.envs.acting import asked, check_actions, check_control, sight
+from aloha_marl.envs.acting import asked, check_control, sight, stepped
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
 from aloha_marl.envs.per_arm import AgentID
 from aloha_marl.envs.single_agent import AlohaSingleAgent
@@ -83,8 +83,7 @@ class _OneArm:
         if env.core.progress is not self._progress:  # a state was put in
             self._keep(env.observations())
         actions = {self._agent: action, other: asked(other, self._partner, self._observation)}
-        check_actions(env, actions)
-        result = env.step(actions)
+        result = stepped(env, actions)
         self._keep(result[0])
         observation, reward, terminated, truncated, info = (part[self._agent] for part in result)
         return observation, reward, terminated, truncated, info

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from aloha_marl.checks import seed_number
-from aloha_marl.envs.acting import check_actions, sight
+from aloha_marl.envs.acting import sight, stepped
 from aloha_marl.envs.parallel_env import AlohaParallelEnv
 from aloha_marl.envs.per_arm import AgentID
 from aloha_marl.envs.vector_env import AlohaVectorEnv
@@ -133,10 +133,5 @@ def rollout(
     while True:
         observations = restrict(observations)
         yield observations, infos, ended
-        actions = act(observations)
-        try:
-            observations, _, terminations, truncations, infos = env.step(actions)
-        except ValueError:
-            check_actions(env, actions)
-            raise
+        observations, _, terminations, truncations, infos = stepped(env, act(observations))
         ended = terminations[first] | truncations[first]

@@ -10,7 +10,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from aloha_marl.checks import is_number
+from aloha_marl import checks
 
 WORKSPACE = (-1.2, -1.2, -0.3), (1.2, 1.2, 1.2)
 """Corners of the box round both arms that holds every position [m]."""
@@ -71,9 +71,7 @@ def fraction(value: Any) -> float:
     Raises:
         ValueError: it is none.
     """
-    if not is_number(value) or not 0 <= value <= 1:
-        raise ValueError(f"value={value!r} must be a number from 0 to 1")
-    return float(value)
+    return checks.fraction("value", value)
 
 
 def check_message(raw: str | bytes) -> None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from gymnasium import spaces
 
-from aloha_marl.checks import at_least, choose, is_number
+from aloha_marl.checks import at_least, choose, fraction, is_number
 from aloha_marl.envs.per_arm import AgentID
 from aloha_marl.wrappers.base import ArmWrapper, Wrappable, numbers_of, with_numbers
 
@@ -40,9 +40,7 @@ class MessageChannel(ArmWrapper):
         self._size = at_least(1, "size", size)
         if not is_number(noise) or not 0 <= noise < math.inf:
             raise ValueError(f"noise={noise!r} must be a finite number >= 0")
-        if not is_number(dropout) or not 0 <= dropout <= 1:
-            raise ValueError(f"dropout={dropout!r} must be a number from 0 to 1")
-        self._noise, self._dropout = float(noise), float(dropout)
+        self._noise, self._dropout = float(noise), fraction("dropout", dropout)
         shape = (self._rows.size, self._arms.size, self._size)
         self._sent, self._heard = np.zeros(shape), np.zeros(shape, np.float32)
         self._generators = [self._spawn(row) for row in self._rows.tolist()]

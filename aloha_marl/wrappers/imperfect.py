@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from aloha_marl.checks import at_least, choose, is_number, is_whole
+from aloha_marl.checks import at_least, choose, fraction, is_number, is_whole
 from aloha_marl.envs.per_arm import AgentID
 from aloha_marl.envs.rows import row_of, vector_infos, with_rows
 from aloha_marl.wrappers.base import Agents, ArmWrapper, Wrappable, numbers_of, with_numbers
@@ -185,14 +185,13 @@ class Freeze(ArmWrapper):
         repeat: int = 0,
     ):
         super().__init__(env, agents, repeat)
-        if not is_number(probability) or not 0 <= probability <= 1:
-            raise ValueError(f"probability={probability!r} must be a number from 0 to 1")
+        self._probability = fraction("probability", probability)
         whole = isinstance(steps, Sequence) and len(steps) == 2 and all(map(is_whole, steps))
         if not whole or not 0 <= steps[0] <= steps[1] < _NEVER:
             raise ValueError(
                 f"steps={steps!r} must be whole numbers (first, last), 0 <= first <= last"
             )
-        self._probability, self._first, self._last = float(probability), *map(int, steps)
+        self._first, self._last = map(int, steps)
         self._since = np.full((self._rows.size, self._arms.size), _NEVER)
 
     def reset(self, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:

@@ -7,9 +7,9 @@ every learned arm with partners that it has not met in training.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
-from typing import Any
 
 from pages import IMAGES, PAGES, PROCESSORS, RESULTS, bounds, learned, plain
 
@@ -147,17 +147,19 @@ def play_learned() -> None:
 def play_strangers() -> None:
     """Plays each learned arm of a task with all styles and all other learned policies."""
     task, episodes = "transfer_cube", 100
-    partners = [*STYLES, *learned(task)]
+    seeds = range(SEEDS[0], SEEDS[0] + episodes)
+
+    @functools.cache  # two learned arms are each other's strangers
+    def won(left: str, right: str) -> int:
+        pair = load(task=task, left=left, right=right)
+        return evaluate(task, pair, seeds).summary()["successes"]
+
     successes: dict[str, dict[str, int]] = {}
     for name in learned(task):
-        for side, other in zip(SIDES, reversed(SIDES), strict=True):
-            row = successes[f"{name} {side}"] = {}
-            for partner in partners:
-                if partner != name:
-                    arms: dict[str, Any] = {side: name, other: partner}
-                    pair = load(task=task, **arms)
-                    played = evaluate(task, pair, range(SEEDS[0], SEEDS[0] + episodes))
-                    row[partner] = played.summary()["successes"]
+        partners = [partner for partner in (*STYLES, *learned(task)) if partner != name]
+        left, right = (f"{name} {side}" for side in SIDES)
+        successes[left] = {partner: won(name, partner) for partner in partners}
+        successes[right] = {partner: won(partner, name) for partner in partners}
     content = {
         "command": "python docs/_scripts/crossplay.py --strangers",
         "task": task,

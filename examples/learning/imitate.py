@@ -84,7 +84,9 @@ class Experience:
     def begin(self, number: int) -> None:
         """Called when a round begins."""
 
-    def replace(self, actions: dict[str, np.ndarray]) -> None:
+    def replace(
+        self, observations: Mapping[str, np.ndarray], actions: dict[str, np.ndarray]
+    ) -> None:
         """Changes the actions of rows in which an arm is somebody else's; here of none."""
 
     def add_demos(self, path: str) -> None:
@@ -225,7 +227,7 @@ class Learner:
             actions = self.experience.add(seen)
             if policies is not None:
                 actions = {agent: policy(seen[agent]) for agent, policy in policies.items()}
-            self.experience.replace(actions)
+            self.experience.replace(seen, actions)
             _, _, ended, cut, _ = self.rows.step(actions)
             won, over = ended[AGENTS[0]], ended[AGENTS[0]] | cut[AGENTS[0]]
             yield int(over.sum()), int(won.sum())

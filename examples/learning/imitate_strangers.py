@@ -54,15 +54,14 @@ class AmongStrangers(imitate.Experience):
 
     def __init__(self, task: str, scope: str, rows: int, seed: int):
         super().__init__(task, scope)
-        self._rows, self._seed = rows, seed
-        self._task, self._scope = task, scope
+        self._half, self._seed = rows // 2, seed
         self._groups: list[Group] = []
-        self._partners: list[np.ndarray] = []
 
     def begin(self, number: int) -> None:
         """Draws the partners of a round."""
+        task, scope = self._own["task"], self._own["scope"]
         rng = np.random.default_rng([self._seed, number])
-        half = self._rows // 2
+        half = self._half
         edges = np.linspace(0, half, min(STYLES, half) + 1).astype(int)
         self._groups = []
         for own, other in ((0, 1), (1, 0)):
@@ -71,28 +70,26 @@ class AmongStrangers(imitate.Experience):
                 style = Style(**drawn)
                 teacher = Style(height=style.height - BELOW * own, patient=True)
                 expert, partner = (
-                    ScriptedPolicy(self._task, SIDES[arm], self._scope, CONTROL, plays, number)
+                    ScriptedPolicy(task, SIDES[arm], scope, CONTROL, plays, number)
                     for arm, plays in ((own, teacher), (other, style))
                 )
                 self._groups.append(Group(rows, AGENTS[own], expert, AGENTS[other], partner))
 
     def add(self, observations: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        self._partners = [
-            group.partner(observations[group.other][group.rows]) for group in self._groups
-        ]
-        actions = {agent: np.zeros((self._rows, ACTION_SIZE)) for agent in AGENTS}
+        actions = {agent: np.zeros((2 * self._half, ACTION_SIZE)) for agent in AGENTS}
         for group in self._groups:
             actions[group.learns][group.rows] = group.expert(observations[group.learns][group.rows])
-        half = self._rows // 2
-        halves = list(zip(AGENTS, (slice(half), slice(half, None)), strict=True))
+        halves = list(zip(AGENTS, (slice(self._half), slice(self._half, None)), strict=True))
         self._add(
             *([given[agent][rows] for agent, rows in halves] for given in (observations, actions))
         )
         return actions
 
-    def replace(self, actions: dict[str, np.ndarray]) -> None:
-        for group, played in zip(self._groups, self._partners, strict=True):
-            actions[group.other][group.rows] = played
+    def replace(
+        self, observations: Mapping[str, np.ndarray], actions: dict[str, np.ndarray]
+    ) -> None:
+        for rows, _, _, other, partner in self._groups:
+            actions[other][rows] = partner(observations[other][rows])
 
 
 class Learner(imitate.Learner):

@@ -55,10 +55,6 @@ class Rows(AlohaVectorEnv):
         shares = {f"stage_{i}": float((stages >= i).mean()) for i in range(1, SUCCESS + 1)}
         return {"episode_return": float(returns.mean()), **shares}
 
-    def observations(self) -> dict[str, np.ndarray]:
-        """Agent -> (N, D) what it observes now."""
-        return dict(zip(AGENTS, self.core.observer.observations().swapaxes(0, 1), strict=True))
-
     def state_dict(self) -> dict[str, Any]:
         """The episodes, the generators of their starts, and the figures."""
         return {

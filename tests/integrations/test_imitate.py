@@ -48,7 +48,7 @@ def test_strangers() -> None:
         seen = learner.rows.observations()
         actions = experience.add(seen)
         learned = {agent: own.copy() for agent, own in actions.items()}
-        experience.replace(actions)
+        experience.replace(seen, actions)
         kept = [np.any(actions[agent] == learned[agent], axis=1) for agent in AGENTS]
         assert kept[0][:4].all()
         assert kept[1][4:].all()
